@@ -51,7 +51,7 @@ UNREAD = (
     *("events-cut", "events-left", "path-dies", "reset-by-the-server", "window-of-32-kb", "deaf"),
     *("black-hole-server-closes", "black-hole-408", "black-hole-nothing-but-the-head"),
     *("ports-used-again", "no-final-crlf", "length-before-compression", "reset-for-an-end", "upload-canceled"),
-    "upload-without-end",
+    *("upload-without-end", "answers-cut"),
 )
 """In the names of recordings that tshark does not read: bodies that are cut or cut off, pipelined HEADs, whose answers it
 takes for longer than they are, and connections on used ports without SYNs, which it takes for one."""

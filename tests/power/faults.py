@@ -383,8 +383,8 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/rule_engine/unjudged.py",
-        'c("exchange").fill_null(-1).min()',
-        'c("exchange").min()',
+        'c("exchange").fill_null(-1).cast(pl.Int64)',
+        'c("exchange").cast(pl.Int64)',
         "findings about a connection do not cover all of its exchanges",
         "unjudged",
     ),

@@ -189,7 +189,7 @@ def test_a_short_word_in_a_long_text_is_said_in_passing() -> None:
             "TypeError: fetch failed { [cause]: SocketError: other side closed }",
             "keep-alive-race no-response truncated-response gateway-error",
         ),
-        ("TypeError: terminated { [cause]: SocketError: other side closed }", "truncated-response gateway-error"),
+        ("TypeError: terminated { [cause]: SocketError: other side closed }", "truncated-response gateway-error idle-cut"),
         ("http: proxy error: dial tcp 10.0.0.1:80: connect: connection refused", "connect-failed"),
         ("http: proxy error: EOF", "keep-alive-race no-response gateway-error"),
         (

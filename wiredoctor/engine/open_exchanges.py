@@ -372,7 +372,8 @@ def _request_row(http: Conversation, exchange: Exchange) -> tuple[object, ...]:
     return (
         http.number, exchange.index, request.frame, request.start, request.head.method, fields.host,
         request.target.decode("latin-1"), fields.user_agent, fields.forwarded, fields.forwarded_for, fields.navigation,
-        None if fields.range_start == NEVER else fields.range_start, fields.event_source, fields.last_event_id, request.stops,
+        None if fields.range_start == NEVER else fields.range_start, fields.event_source, fields.last_event_id,
+        request.asks_to_stop(),
         fields.has_credentials, began,
         response.head.status if response else None,
         None if done is None else done.end_time,

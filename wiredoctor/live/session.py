@@ -175,6 +175,7 @@ class Session:
         self._memory: dict[str, Any] = {}
         self._clock, self._resources = clock, resources
         self._next, self._cleaned = 0.0, time.monotonic()
+        self._is_uncleaned = False  # packets were analyzed since the last cleaning
         self._worked = 0.0
         """The time (s) that the work took so far."""
         self._found_in: dict[int, None] = {}
@@ -293,10 +294,11 @@ class Session:
     def _analyse(self) -> list[Finding]:
         """Analyze the next packets, and return the findings that became final; or do what the last look left."""
         begun = time.monotonic()
-        if self._work is None and begun - self._cleaned > CLEANING:
-            self._cleaned = begun
+        if self._work is None and self._is_uncleaned and begun - self._cleaned > CLEANING:
+            self._cleaned, self._is_uncleaned = begun, False
             found = self._proceed(self._clean())
         else:
+            self._is_uncleaned = True
             found = self._proceed(self._work or self._decide(self._step, None))
         now = time.monotonic()
         self._worked += now - begun

@@ -208,8 +208,11 @@ def find_coverage(report: Report) -> Coverage:
     cut = max(short) if short and len(short) == len(cuts) else None
     connections, exchanges = (_sums(each(report).values()) for each in (count_connections, count_exchanges))
     made = _coverage(report, connections, exchanges, len(report.captures), found, endings, whole, cut)
-    refusals = refusal_clauses(report) if whole.statuses.keys() & {*REFUSALS} else {}
-    return made._replace(servers=by_server(report, rows), refusals=refusals)
+    return made._replace(servers=by_server(report, rows), refusals=_refusals(report, whole))
+
+
+def _refusals(report: Report, answers: Answers | None, capture: str | None = None) -> dict[int, list[str]]:
+    return refusal_clauses(report, capture) if answers and answers.statuses.keys() & {*REFUSALS} else {}
 
 
 def coverage_by_capture(report: Report) -> dict[str, Coverage]:
@@ -239,7 +242,7 @@ def coverage_by_capture(report: Report) -> dict[str, Coverage]:
             endings.get(name, none),
             answers.get(name, Answers(0, 0, {})),
             cut.get(name),
-        )._replace(servers=by_server(report, rows, name))
+        )._replace(servers=by_server(report, rows, name), refusals=_refusals(report, answers.get(name), name))
         for name in dict.fromkeys(capture.file for capture in report.captures)
     }
 

@@ -157,7 +157,8 @@ def _is_failure(f: Finding) -> bool:
     if f.rule not in FAILURES or (f.rule == _CHUNKS and f.side != "server"):
         return False
     kinds = FAILURES[f.rule]
-    return (f.severity == "error" or f.rule == _GAVE_UP) and (kinds is None or f.kind in kinds)
+    failed = f.severity == "error" or (f.rule == _GAVE_UP and f.severity == "warning")
+    return failed and (kinds is None or f.kind in kinds)
 
 
 def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:

@@ -33,12 +33,14 @@ _SAME = ("capture", "client_host", "request_method", "request_host", "request_ta
 Row = dict[str, Any]
 
 
-def refusal_clauses(report: Report) -> dict[int, list[str]]:
-    """Return clauses about refused requests by the status to which they belong.
+def refusal_clauses(report: Report, capture: str | None = None) -> dict[int, list[str]]:
+    """Return clauses about refused requests by the status to which they belong. `capture`: of one capture only.
 
     Requests that a gateway forwarded are not counted, because its clients sent them, too.
     """
     exchanges = report.scan_exchanges().filter(c("has_request"))
+    if capture is not None:
+        exchanges = exchanges.filter(c("capture") == capture)
     if (backs := find_backs(report)) is not None:
         exchanges = exchanges.join(backs.lazy(), on=[*_KEY, "exchange"], how="anti")
     of_calls = exchanges.filter(c("request_retry_count").is_not_null() | c("response_status").is_in(REFUSALS))

@@ -6,9 +6,10 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from io import SEEK_END
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import polars as pl
 
@@ -38,9 +39,13 @@ class ToldFinding(NamedTuple):
 
 
 class _FindingsFile(NamedTuple):
-    """Findings in a file. `places`: by the hash of its rule and its values of _KEY, where a finding begins, and its length."""
+    """Findings in a file in `folder`, which disappears with this process, however that ends.
 
-    path: Path
+    `places`: by the hash of its rule and its values of _KEY, where a finding begins, and its length.
+    """
+
+    folder: Path
+    file: BinaryIO
     places: dict[int, int]
 
 
@@ -81,23 +86,23 @@ class ToldFindings:
 
     def _add(self, key: int, told: ToldFinding) -> None:
         if not self._files or len(self._files[-1].places) >= limits.FINDINGS.value:
-            self._files.append(_FindingsFile(self._folder.new_file("told"), {}))
+            self._files.append(_FindingsFile(*self._folder.new_unnamed_file(), {}))
             for old in self._files[:-2]:
-                old.path.unlink(missing_ok=True)
+                old.file.close()
             del self._files[:-2]
         newest = self._files[-1]
         data = zlib.compress(json.dumps((_values(told.finding), told.finding.evidence, told.delay)).encode(), 1)
-        with room_needed(newest.path.parent.parent), newest.path.open("ab") as file:
-            newest.places[key] = file.tell() << _LENGTH | len(data)
-            file.write(data)
+        with room_needed(newest.folder.parent):
+            newest.places[key] = newest.file.seek(0, SEEK_END) << _LENGTH | len(data)
+            newest.file.write(data)
+            newest.file.flush()
 
     def _read(self, keys: Sequence[int]) -> dict[int, Any]:
         """Return the values of _STORED, the evidence, and the delay of each finding with one of these keys."""
         found: dict[int, Any] = {}
         for one in self._files:
             if places := sorted((one.places[key], key) for key in keys if key in one.places):
-                with one.path.open("rb") as file:
-                    for place, key in places:
-                        file.seek(place >> _LENGTH)
-                        found[key] = json.loads(zlib.decompress(file.read(place & (1 << _LENGTH) - 1)))
+                for place, key in places:
+                    one.file.seek(place >> _LENGTH)
+                    found[key] = json.loads(zlib.decompress(one.file.read(place & (1 << _LENGTH) - 1)))
         return found

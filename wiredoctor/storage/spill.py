@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import polars as pl
 
@@ -67,6 +67,11 @@ class Folder:
         self.make()
         self._count += 1
         return Path(self._folder.name if self._folder else "") / f"{name}-{os.getpid()}-{self._count}.arrow"
+
+    def new_unnamed_file(self) -> tuple[Path, BinaryIO]:
+        """Return the folder, and a new open file in it that disappears with this process, however that ends."""
+        folder = self.new_file("unnamed").parent
+        return folder, cast("BinaryIO", tempfile.TemporaryFile(dir=folder))
 
 
 @dataclass(eq=False, repr=False)

@@ -38,8 +38,9 @@ def read_body(conversation: Conversation, reader: Reader, found: Range) -> None:
     if found.at == GAP:
         message.has_gap = True
     else:
-        if reader.kind == REQUEST and 0 <= message.due <= SHORT_BODY and found.at >= 0:
-            message.stops = message.stops or asks_to_stop(found.block[found.place(reader.pos) : found.place(stop)])
+        is_short = reader.kind == REQUEST and 0 <= message.due <= SHORT_BODY and found.at >= 0
+        if is_short and asks_to_stop(found.block[found.place(reader.pos) : found.place(stop)]):
+            message.noted_pauses().stops = True
         message.body_bytes += stop - reader.pos
         if message.body_frame == NEVER or found.frame < message.body_frame:
             message.body_frame, message.body_time = found.frame, found.time

@@ -74,10 +74,11 @@ def describe_body(
     reader.burst_message = number
     if message is not None and message.pieces is not None:
         if message.pieces.is_timed:
-            if message.moments is None:
-                message.moments = Moments()
-            message.moments.note(own, peer, previous, packet, segment, message.body_bytes)
-            join_flights(message, message.pieces, previous, own, peer, packet, segment)
+            moments = message.moments
+            if moments is None:
+                moments = message.moments = Moments()
+            moments.note(own, peer, previous, packet, segment, message.body_bytes)
+            join_flights(moments, message.pieces, previous, own, peer, packet, segment)
             message.pieces.count_lumps(http.cutoffs.min_held_events, clocks.unit_of(own))
         elif message.body_frame == packet.frame:
             note_ticks(message.pieces, previous, own, packet)
@@ -87,15 +88,15 @@ def describe_body(
 
 
 def join_flights(
-    message: Message, pieces: Pieces, previous: Previous | None, own: Side, peer: Side, packet: Packet, segment: Segment
+    moments: Moments, pieces: Pieces, previous: Previous | None, own: Side, peer: Side, packet: Packet, segment: Segment
 ) -> None:  # fmt: skip
     """Record in `pieces` how far the sender's clock advanced since the sender's previous data, or since its SYN.
 
     If the sender was waiting for an ACK or for room in the window during that time, let `pieces` ignore the time.
     """
-    releases = message.releases
+    releases = moments.releases
     if releases is None:
-        message.releases = Releases(peer.acknowledged, peer.window_edge)
+        moments.releases = Releases(peer.acknowledged, peer.window_edge)
     elif previous is not None:
         waited = releases.has_waited(previous, packet, segment)
         gap = packet.time - previous.time

@@ -137,8 +137,9 @@ def read(conversation: Conversation, packet: Packet, segment: Segment) -> None:
     if message is not None:
         if message.transfer is not None:
             message.transfer.acknowledges(own, packet, segment)
-        if message.releases is not None:
-            message.releases.passes(own, packet)
+        moments = message.moments
+        if moments is not None and moments.releases is not None:
+            moments.releases.passes(own, packet)
     stream = conversation.stream_of(awaited.direction)
     if stream.waiting is not None:
         stream.waiting.acknowledge(own.acknowledged, conversation.clock)

@@ -11,7 +11,6 @@ from wiredoctor.core.tcp.segment import NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1.moments import Moments
-    from wiredoctor.core.tcp.lumps import Releases
     from wiredoctor.core.tcp.transfer import Transfer
     from wiredoctor.protocols.http1.pieces import Pieces
 
@@ -105,6 +104,8 @@ class Pauses:
         self.early: i64 = 0
         """The number of pauses so far in the body of a request; only the first bodies.EARLY pauses are counted."""
         self.longest_early: i64 = 0
+        self.stops: bool = False
+        """The body of the request asks the server to stop something (protocols/http1/end_marks.py)."""
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
@@ -143,8 +144,6 @@ class Message:
         self.framing: i64 = NO_BODY
         self.reason: i64 = COMPLETE
         self.has_gap: bool = False
-        self.stops: bool = False
-        """The body of the request asks the server to stop something (protocols/http1/end_marks.py)."""
         self.chunks: i64 = -1
         self.ack: i64 = NEVER
         self.exchange: i64 = -1
@@ -152,8 +151,6 @@ class Message:
         self.pieces: Pieces | None = None
         self.moments: Moments | None = None
         """When the first parts of an event stream were sent."""
-        self.releases: Releases | None = None
-        """The ACKs that the sender of an event stream may have waited for."""
         self.pauses: Pauses | None = None
         self.transfer: Transfer | None = None
         """The state that shows what limits the rate of the body; None unless the body is long."""
@@ -164,6 +161,10 @@ class Message:
         if pauses is None:
             pauses = self.pauses = Pauses()
         return pauses
+
+    def asks_to_stop(self) -> bool:
+        """Return whether the body of a request asks the server to stop something."""
+        return self.pauses is not None and self.pauses.stops
 
     def wire_head_end(self) -> i64:
         """Return the offset in the TCP stream of the end of the head; NO_END while it is unknown."""

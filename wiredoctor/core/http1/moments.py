@@ -12,6 +12,7 @@ from mypy_extensions import i64, mypyc_attr
 from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.rows.cells import pack_cells
 from wiredoctor.core.tcp.connection import Previous, Side
+from wiredoctor.core.tcp.lumps import Releases
 from wiredoctor.core.tcp.segment import MILLISECOND, NEVER, Segment
 
 APART: Final = 5 * MILLISECOND
@@ -30,6 +31,8 @@ class Moments:
         self.time: i64 = NEVER
         self.content: i64 = 0
         """The number of content bytes up to the newest packet."""
+        self.releases: Releases | None = None
+        """The ACKs that the sender may have waited for."""
 
     def note(self, own: Side, peer: Side, previous: Previous | None, packet: Packet, segment: Segment, content: i64) -> None:
         """Record a packet with content. `previous`: the sender's previous data. `content`: the content bytes so far."""

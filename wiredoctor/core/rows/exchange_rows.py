@@ -143,7 +143,7 @@ class ExchangeRows:
         pauses = None if response is None else response.pauses
         pieces = None if response is None else response.pieces
         transfer, upload = known_transfer(response), known_transfer(request)
-        stops = request is not None and request.stops
+        stops = request is not None and request.asks_to_stop()
         known = pieces is not None or transfer is not None or upload is not None or stops
         if exchange.interim is None and pauses is None and not known:
             write_i64_le(out, -1)

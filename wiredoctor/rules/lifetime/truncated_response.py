@@ -33,7 +33,7 @@ How it is proved
 
     If a server cuts off responses at three or more moments after the same time, counted from the request or from the last byte
     that it had sent, that time is its limit, and the finding names it. For streams that answer calls, two moments suffice if all
-    that the server cut off had lasted equally long, or had been silent for equally long.
+    that the server cut off had lasted equally long, or had been silent for equally long, 1 s or longer.
 
     A stream that answers a call is kind stream, too, if one of its last two events carries the mark with which its API ends an
     answer (such as [DONE] or a finish_reason), or if its client had just asked the server to stop (a DELETE, or a target with
@@ -178,7 +178,10 @@ RULE = Rule(
 SHARED_THRESHOLDS = (equal_waits, stream_requests)
 STREAM_EQUAL = Threshold("60 ms", "the maximum difference of such waits (plus 1 % of the wait) of streams that answer calls")
 _SILENT = SECOND
-"""The minimum silence (ns) that may be a time limit of streams; data that comes more often shows that none expired."""
+"""The minimum age or silence (ns) that may be a time limit of streams.
+
+Data that comes more often shows that no limit of the silence expired, and the tolerance is too large a part of a shorter age.
+"""
 ENDPOINTS = Threshold("10000 endpoints", "the number of endpoints whose ended streams are remembered, which bounds the memory")
 _LEFT_WAITING = SECOND
 """If an RST ends a response without framing this late (ns) after its last byte, the client was left waiting: missing-framing."""
@@ -377,7 +380,7 @@ def _limits(cut: Sequence[tuple[int, int, int]]) -> tuple[int | None, ...]:
 def _stream_limits(cut: Sequence[tuple[int, int, int]]) -> tuple[int | None, ...]:
     """Return the same for streams: a total limit while data came, or a limit of the silence."""
     silent = {since_byte >= _SILENT for _, _, since_byte in cut}
-    if len(silent) != 1:
+    if len(silent) != 1 or min(age for _, age, _ in cut) < _SILENT:
         return None, None
     if silent == {True}:
         return None, limit_of(((row[0], row[2]) for row in cut), moments=2, most=100)

@@ -103,7 +103,7 @@ class Facts(NamedTuple):
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each client and server between which one side leaves its connections open."""
     # of a connection from before the capture, it may only show the closes; an attempt without a SYN-ACK was never usable
-    accepted = connections.filter(c("syn_time").is_null() | c("history").str.contains("h"))
+    accepted = connections.filter(c("syn_time").is_null() | c("history").str.contains("h") | (c("protocol") != "none"))
     known = accepted.select(
         *("connection", "client_host", "server", "history", "end"),
         # a connection that was open when the capture began may have been usable since then

@@ -14,10 +14,10 @@ How it is proved
     whole number of seconds, so it is not observed either.
 
 What it is not
-    A client that waits longer before each repetition is not reported. Many users behind one address, a load test, and a program
-    that sends its data at a regular interval send equal requests whatever the response is. So the client is not reported
-    either if it does the same after other responses: at least half of them are followed by the same request within a second,
-    after at most twice the time that passes after a refusal.
+    A client that waits longer before each repetition is not reported, nor is one that Retry-After: 0 allows to repeat at once.
+    Many users behind one address, a load test, and a program that sends its data at a regular interval send equal requests
+    whatever the response is. So the client is not reported either if it does the same after other responses: at least half of
+    them are followed by the same request within a second, after at most twice the time that passes after a refusal.
 
 What to do
     Have the client wait before it repeats a request: for the time in Retry-After, otherwise for a time that doubles with each
@@ -110,6 +110,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         c("response_start").alias("time"),
         c("request_start").alias("asked"),
         c("response_has_retry_after").fill_null(value=False).alias("says_when"),
+        c("response_retry_after").eq_missing(0).alias("says_now"),
     ).collect(engine="streaming")
     asking = known.join(refused.lazy().select("pair").unique(), on="pair", how="semi").collect(engine="streaming")
     asked = of_connections(exchanges.filter("has_request"), asking).join(asking.lazy(), on="connection")
@@ -147,7 +148,7 @@ def _repeated(refused: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
     soon = _next_after(refused.sort("time", "frame"), again)
     too_soon = c("wait") < pl.when("says_when").then(SOON.value).otherwise(AT_ONCE.value)
     # one request repeats only one of several refused ones
-    repeats = too_soon & c("again_frame").is_last_distinct()
+    repeats = too_soon & ~c("says_now") & c("again_frame").is_last_distinct()
     soon = soon.with_columns(repeats.fill_null(value=False).alias("repeats"))
     groups = soon.group_by("pair").agg(
         pl.len().cast(pl.Int64).alias("refused"), c("repeats").sum().cast(pl.Int64).alias("repeated"),

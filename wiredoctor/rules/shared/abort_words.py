@@ -28,10 +28,7 @@ _SINCE = {
 _TIMERS = {"node": " The", "undici": " The", "": " If the client is Node, the"}
 _LATE_TIMERS = "{} timers of Node's fetch and undici are up to 1 s late: the timeout may be between {} s and {} s."
 
-_TOTAL = (
-    "Look for a limit of {} for complete answers in the client (aiohttp: "
-    f"ClientTimeout(total=...), {default('aiohttp', 'ClientTimeout(total=...)')} by default)."
-)
+_TOTAL = "Look for a limit of {} for complete answers in the client."
 _ENDED = " The client ended such streams again and again about {} after "
 _OR_TEST = ", while data came: a limit for complete answers expired, or a test that stops after that time."
 _STREAM_LIMITS = {

@@ -71,9 +71,9 @@ RULE = Rule(
         _FAILED: "The last event of the streamed answer is an error",
     },
     message={
-        _UNMARKED: "The {status} to {request} is complete, and has {events}, but its last event looks like the ones before "
+        _UNMARKED: "The {status} to {request} is complete, and has {amount}, but its last event looks like the ones before "
         "it. {shown} So the client probably has only a part of the answer.",
-        _FAILED: "The {status} to {request} has {events}; the last one {shown}. So the call failed, although the status does "
+        _FAILED: "The {status} to {request} has {amount}; the last one {shown}. So the call failed, although the status does "
         "not say so.",
     },
     remedy={
@@ -184,7 +184,7 @@ def words(x: Facts) -> dict[str, Any]:
         shown = "Its first events have the format of an API that ends answers with an event of its own, such as [DONE]."
     note = "no other event follows" if x.kind == _UNMARKED else "the error"
     return {
-        "events": "1 event" if x.response_events == 1 else f"{x.response_events:,} events",
+        "amount": "1 event" if x.response_events == 1 else f"{x.response_events:,} events",
         "shown": shown,
         "is_unmarked": x.kind == _UNMARKED,
         "evidence": packets(
