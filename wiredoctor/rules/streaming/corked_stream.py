@@ -208,8 +208,11 @@ def _moments(body: Mapping[str, Any]) -> list[Moment]:
 def _releases(sent: list[Moment], received: list[Moment], total: int, longest: int) -> dict[int, Release]:
     """Return the packets that brought content MIN_HELD or more after it had come, by frame; none if one took over `longest` ns.
 
-    Content that waited for longer was not held back by TCP alone. `total`: the bytes of the content.
+    Content that waited for longer was not held back by TCP alone. `total`: the bytes of the content. If the first packet behind
+    the gateway is missing, it is unknown when content came.
     """
+    if not received:
+        return {}
     releases: dict[int, Release] = {}
     starts = [moment.before for moment in received]
     for moment, end in zip(sent, [*(moment.before for moment in sent[1:]), total], strict=True):
