@@ -12,6 +12,7 @@ from wiredoctor.core.capture.records import LATEST
 from wiredoctor.core.hashes import hash_endpoint
 from wiredoctor.core.tcp.copies import WITHIN
 from wiredoctor.core.tcp.segment import FOREVER
+from wiredoctor.engine.active_connections import ActiveConnections
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
 from wiredoctor.rule_engine import RuleModule
@@ -48,6 +49,7 @@ class LiveAnalysis(Analysis):
     ) -> None:  # fmt: skip
         super().__init__(capture, modules, folder, cutoffs, capture.records)
         self.core.copies.within = WITHIN  # one clock stamps all packets
+        self.active = ActiveConnections(self.core.flows)
         self.found = CandidateStore(folder, apart=False)
         self.told = ToldFindings(folder)
         self.times_are_judged = True  # as soon as they are found, because findings are reported then
@@ -78,6 +80,7 @@ class LiveAnalysis(Analysis):
         """Analyze the connections that are open when the capture ends, as in the analysis of a file."""
         self.records.drops.end_overwritten(int(self.records.times.latest))
         super().finish(judge, parts)
+        self.active = ActiveConnections(self.core.flows)  # none is open any more
 
     def pass_time(self, clock: int) -> Candidates:
         """Return the candidates that became final because no packet arrived until `clock` (ns since the first packet).

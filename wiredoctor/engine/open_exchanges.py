@@ -91,6 +91,11 @@ def _is_unfinished(connection: Connection) -> bool:
     return not connection.closed and undecided_since(connection)[0] != FOREVER
 
 
+def is_busy(connection: Connection) -> bool:
+    """Return whether a connection is unfinished (see `unfinished`), or its attempt to connect has not succeeded yet."""
+    return _is_unfinished(connection) or (connection.http is None and bool(_attempted_at(connection)))
+
+
 def at_endpoints(connections: Iterable[Connection], endpoints: Collection[int]) -> list[Connection]:
     """Return the connections to these servers, which are numbers as in the column `endpoint` of tables.EXCHANGES."""
     return [one for one in connections if (http := http_of(one)) is not None and http.endpoint in endpoints]

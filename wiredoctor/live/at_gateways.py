@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple
 
 import polars as pl
@@ -359,7 +360,7 @@ class AtGateways:
         The time is LATE if some are left out, and -LATE otherwise.
         """
         most = self._quota.size // 2
-        unfinished = open_exchanges.unfinished(self._analysis.core.flows.open_connections())
+        unfinished = open_exchanges.unfinished(self._analysis.active.busy())
         if len(unfinished) > most:  # only those with known gateways, and with servers behind them, can be paired
             unfinished = open_exchanges.at_endpoints(unfinished, self.known.endpoints)
         if len(unfinished) > most:
@@ -373,10 +374,10 @@ class AtGateways:
         of `_unfinished`.
         """
         a, most = self._analysis, self._quota.size
-        open_ones = a.core.flows.open_connections()
         most -= len(unfinished)
-        others = sorted({*open_ones} - {*unfinished}, key=_last_packet)
-        begin, end = self._slice(max(since, others[-2 * most].last_clock + 1 if len(others) > 2 * most else -LATE), least, most)
+        mine = {one.id for one in unfinished}
+        others = [*islice((one for one in a.active.newest() if one.id not in mine), 2 * most + 1)][::-1]
+        begin, end = self._slice(max(since, others[1].last_clock + 1 if len(others) > 2 * most else -LATE), least, most)
         complete_from = max(complete_from, begin.clock)
         recent = [one for one in others if one.last_clock >= begin.clock]
         if len(recent) > 2 * most:

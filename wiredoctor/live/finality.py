@@ -244,7 +244,7 @@ class PendingFindings:
         if not fresh:
             return
         a = self.analysis
-        followed = {connection.id: connection for connection in a.core.flows.of_ids(fresh)}
+        followed = {connection.id: connection for connection in a.active.of_ids(fresh)}
         self._table |= {i: _OfConnection(followed.get(i)) for i in fresh}
         some = [i for i in fresh if i not in followed or open_exchanges.has_rows(followed[i])]
         if not some:
@@ -345,7 +345,7 @@ class PendingFindings:
         ]
         if not asked:
             return mine
-        owing = open_exchanges.Owing(self.analysis.core.flows.open_connections())
+        owing = open_exchanges.Owing(self.analysis.active.busy())
         gone = {id(one) for one in asked if owing.asked_between(one.start or 0, one.last, self._table[one.connection].connection)}
         return [one for one in mine if id(one) not in gone]
 

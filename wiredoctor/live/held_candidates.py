@@ -199,7 +199,7 @@ class HeldCandidates:
     def _watch(self) -> None:
         """Remember the newest packets of the connections on which candidates wait."""
         ids = {number for rows in self._held.values() for numbers in rows[_ON] for number in numbers}
-        fresh = self._analysis.core.flows.of_ids(ids - self._watched.keys()) if ids - self._watched.keys() else []
+        fresh = self._analysis.active.of_ids(ids - self._watched.keys())
         known = {number: one for number, (one, _) in self._watched.items() if number in ids} | {one.id: one for one in fresh}
         self._watched = {number: (one, one.last_frame) for number, one in known.items()}
 

@@ -89,11 +89,12 @@ class Nearby:
         third value is the time since which none are left out.
         """
         a, most = self._analysis, limits.LIVE_NEAR.value
-        active = [one for one in a.core.flows.open_connections() if one.last_clock >= since or one.id in own]
-        begun = since
+        active, begun = a.active.since(since), since
         if len(active) > most:
             begun = sorted(one.last_clock for one in active)[-most]
-            active = [one for one in active if one.last_clock >= begun or one.id in own]
+            active = [one for one in active if one.last_clock >= begun]
+        known = {one.id for one in active}
+        active = [*active, *(one for one in a.active.of_ids(own) if one.id not in known)]
         stored = a.connections.since(since, limits.LIVE_NEAR.value, own)
         return pl.concat([stored.rows, open_exchanges.rows_as_of(active, a.latest)]), active, max(begun, stored.begun)
 

@@ -90,6 +90,8 @@ class Flows:
         self.closed: i64 = 0
         """The number of closed connections that are only kept for late packets."""
         self.retired: list[Connection] = []
+        self.touched: list[Connection] | None = None
+        """The connections that had a packet since the caller emptied the list; None if nobody asks for them."""
         self.closing: list[Connection] = []
         """A queue of closed connections that are kept for late packets."""
         self.closing_first: i64 = 0
@@ -111,6 +113,14 @@ class Flows:
 
     def find(self, packet: Packet) -> Connection:
         """Return the connection of a packet. If the packet is the first of a connection, create the connection."""
+        connection = self.find_or_open(packet)
+        if self.touched is not None and not connection.is_touched:
+            connection.is_touched = True
+            self.touched.append(connection)
+        return connection
+
+    def find_or_open(self, packet: Packet) -> Connection:
+        """Return the connection of a packet as `find` does, without adding it to `touched`."""
         connection = self.look_up(packet)
         if connection is None:
             return self.open(packet)
