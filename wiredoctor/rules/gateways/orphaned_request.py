@@ -110,7 +110,7 @@ def find(
     hosts = hosts.collect(engine="streaming")
     answered = exchanges.filter(streams() & is_complete() & ~c("request_method").is_in(OPEN_STREAMS))
     behind = of_connections(answered, pl.concat([hosts.select("connection"), tried.select("connection")]))
-    backs = behind.select(*_KEY, *_BEHIND, *_asked()).collect(engine="streaming")
+    backs = behind.select(*_KEY, *_BEHIND, *_request_key()).collect(engine="streaming")
     alike = _alike(exchanges, left, backs.join(hosts, on="connection"))
     pairs = pl.concat([tried, alike.join(tried, on=_KEY, how="anti")])
     ran_on = c("response_end") - c("client_close_time") >= RAN_ON.value
@@ -131,7 +131,7 @@ _KEY, _FRONT = ["connection", "exchange"], ["front_connection", "front_exchange"
 _BEHIND = ("request_frame", "request_start", "response_last_frame", "response_end")
 
 
-def _asked() -> list[pl.Expr]:
+def _request_key() -> list[pl.Expr]:
     """Return what a gateway does not change of a request that it forwards: the last segment of its path, and its size."""
     path = c("request_target").cast(pl.String).str.split("?").list.first()
     return [path.str.split("/").list.last().alias("segment"), c("request_body_bytes").alias("size")]
@@ -147,7 +147,7 @@ def _alike(exchanges: pl.LazyFrame, left: pl.DataFrame, backs: pl.DataFrame) -> 
     if backs.is_empty() or hosts.is_empty():
         return TRIES.empty().select(*_FRONT, *_KEY)
     fronts = exchanges.filter(c("endpoint").is_in(hosts["endpoint"].implode()) & c("has_request"))
-    fronts = fronts.select(*_KEY, "endpoint", "request_start", "response_end", *_asked()).collect(engine="streaming")
+    fronts = fronts.select(*_KEY, "endpoint", "request_start", "response_end", *_request_key()).collect(engine="streaming")
     fronts = fronts.join(hosts, on="endpoint").join(left.select(*_KEY, "client_close_time"), on=_KEY, how="left")
     over = pl.coalesce("client_close_time", "response_end", pl.lit(NEVER))
     fronts = fronts.with_columns(over.alias("over")).rename(dict(zip(_KEY, _FRONT, strict=True)))
