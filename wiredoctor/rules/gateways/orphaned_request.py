@@ -91,9 +91,9 @@ def may_match() -> pl.Expr:
 
 def _left() -> pl.Expr:
     """Return, for rows of `closes`, whether the client closed first, before it had the complete answer to its call."""
-    asked = (c("request_end_reason") == "complete") & ~c("request_method").is_in(OPEN_STREAMS)
+    is_call = (c("request_end_reason") == "complete") & ~c("request_method").is_in(OPEN_STREAMS)
     closed = (c("closed_first") == "client") & c("server_close_time").is_not_null()
-    return (asked & closed).fill_null(value=False) & ~is_complete().fill_null(value=False)
+    return (is_call & closed).fill_null(value=False) & ~is_complete().fill_null(value=False)
 
 
 def find(
