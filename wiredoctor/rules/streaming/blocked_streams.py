@@ -94,7 +94,7 @@ def may_match() -> pl.Expr:
     return _stopped().sum() >= STREAMS.value
 
 
-def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each moment at which a server went on with several streams that it had stopped together."""
     frame, time, gap = (c(f"response_longest_gap{name}") for name in ("_frame", "_time", ""))
     rows = exchanges.filter(_stopped()).select(
@@ -115,9 +115,12 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         pl.struct("frame", "end", "gap").head(SHOWN.value).alias("shown"),
     )
     found = groups.filter((c("count") >= STREAMS.value) & (c("end") - c("begin") >= PAUSE.value))
-    behind = found.select(c("clients").alias("host"), c("end").alias("end_behind")).explode("host")
-    passed = found.select("moment", host_of("server").alias("host"), "end").join(behind, on="host")
-    passed = passed.filter(c("end_behind").is_between(c("end") - PASSED_ON, c("end")))
+    # a gateway may connect to its servers from the address of its endpoint; then it needs no pair
+    same = found.join(found, how="cross", suffix="_behind")
+    same = same.filter(c("clients_behind").list.contains(host_of("server"))).select("server", c("server_behind").alias("behind"))
+    known = pl.concat([same, fronts.select("server", "behind")]).unique()
+    behind = known.join(found.select(c("server").alias("behind"), c("end").alias("end_behind")), on="behind")
+    passed = found.join(behind, on="server").filter(c("end_behind").is_between(c("end") - PASSED_ON, c("end")))
     found = found.join(passed, on="moment", how="anti").sort("end", "frame")
     sure = pl.when("gap_before").then(pl.lit("low")).otherwise(pl.lit("high"))
     return found.select(
