@@ -65,7 +65,6 @@ from typing import Any, ClassVar
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.protocols.http1.content import SEVERAL_MEMBERS
 from wiredoctor.rules.shared.framing_faults import Facts, candidates, words_of_fault
 from wiredoctor.world import CaptureTables, Index, World
 from wiredoctor.world.attempts import host_of
@@ -74,13 +73,14 @@ c = pl.col
 
 _FAULTS = {"body-not-gzip": "gzip", "body-not-zstd": "zstd"}
 
+_SEVERAL_MEMBERS = "several-members"
 _KINDS = {
     "unfinished-coding": "unfinished",
     "wrong-checksum": "checksum",
     "broken-coding": "broken",
     "unknown-coding": "unknown",
     "cut-json": "json",
-    SEVERAL_MEMBERS: "members",
+    _SEVERAL_MEMBERS: "members",
 }
 """The kinds of the faults that have one."""
 
@@ -158,7 +158,7 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each body whose content contradicts its head, or ends too early."""
     kind = c("fault").replace_strict(_KINDS, default=None)
     on_purpose = (c("fault") == "unknown-coding") & (c("excerpt") == "none")
-    severity = pl.when(on_purpose | (c("fault") == SEVERAL_MEMBERS)).then(pl.lit("note"))
+    severity = pl.when(on_purpose | (c("fault") == _SEVERAL_MEMBERS)).then(pl.lit("note"))
     return candidates(faults, [*_FAULTS, *_KINDS], c("time").alias("due"), kind=kind, severity=severity)
 
 
@@ -196,7 +196,7 @@ class FirstMemberReaders(Index):
     def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> FirstMemberReaders:
         """Return the answers about these candidates (see world.Index)."""
         place = ["connection", "exchange"]
-        own = pl.concat(wanted).filter(c("fault") == SEVERAL_MEMBERS).select(place)
+        own = pl.concat(wanted).filter(c("fault") == _SEVERAL_MEMBERS).select(place)
         if own.is_empty():
             return cls(())
         agent = c("request_user_agent").cast(pl.String)
@@ -221,12 +221,12 @@ def words(x: Facts) -> dict[str, Any]:
     """Return the words about the body, and about the coding in which it should be."""
     coding, begins = _FAULTS.get(x.fault, x.excerpt), f'"{x.excerpt}"'
     proof = _PROOFS.get(x.fault, "its body begins with {begins}, which is not {coding}").format(begins=begins, coding=coding)
-    affected = " The client of this exchange is one of them." if x.fault == SEVERAL_MEMBERS and x.severity is None else ""
+    affected = " The client of this exchange is one of them." if x.fault == _SEVERAL_MEMBERS and x.severity is None else ""
     return {"coding": coding, "begins": begins, "affected": affected, **words_of_fault(x, proof)}
 
 
 _PROOFS = {
-    SEVERAL_MEMBERS: "the end of its body: {coding} with content",
+    _SEVERAL_MEMBERS: "the end of its body: {coding} with content",
     "unfinished-coding": "the end of its body: the {coding} data has no end marker",
     "wrong-checksum": "the end of its {coding} data: the checksum or length is wrong",
     "broken-coding": "its {coding} data is invalid here",
