@@ -28,8 +28,8 @@ SKIPPED = b"\x50\x2a\x4d\x18\x02\x00\x00\x00ab"
 """A skippable frame (RFC 8878 section 3.1.2)."""
 
 WHOLE = [
-    ("gzip", GZIP), ("x-gzip", GZIP + GZIP), ("gzip", GZIP + bytes(9)), ("deflate", BARE), ("deflate", zlib.compress(TEXT)),
-    ("zstd", ZSTD), ("zstd", ZSTD + ZSTD), ("zstd", SKIPPED + ZSTD + SKIPPED),
+    ("gzip", GZIP), ("x-gzip", GZIP + gzip.compress(b"")), ("gzip", GZIP + bytes(9)), ("deflate", BARE),
+    ("deflate", zlib.compress(TEXT)), ("zstd", ZSTD), ("zstd", ZSTD + ZSTD), ("zstd", SKIPPED + ZSTD + SKIPPED),
 ]  # fmt: skip
 BROTLI = import_module("brotli").compress(TEXT, lgwin=10) if has_brotli() else b""
 WHOLE += [("br", BROTLI)] if BROTLI else []
@@ -40,6 +40,7 @@ FAULTS = [
     ("zstd", ZSTD[:-4] + b"abcd", "wrong-checksum"), ("deflate", zlib.compress(TEXT)[:-4] + b"abcd", "wrong-checksum"),
     ("gzip", GZIP[:10] + b"\xff" + GZIP[11:], "broken-coding"), ("deflate", b"<html><body>text", "broken-coding"),
     ("gzip", TEXT, "body-not-gzip"), ("zstd", TEXT, "body-not-zstd"), ("utf-8", TEXT, "unknown-coding"),
+    ("x-gzip", GZIP + GZIP, "several-members"),
 ]  # fmt: skip
 BR_FAULTS = [
     ("br", BROTLI[:-1], "unfinished-coding"), ("br", TEXT, "broken-coding"), ("br", GZIP, "broken-coding"),

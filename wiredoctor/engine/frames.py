@@ -57,9 +57,10 @@ _PIECES = (
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
     *("flights", "first_late", "end_mark", "api_format", "last_event", "first_shape", "longest_pause", "event_lines"),
     *("data_events", "first_data_frame", "first_data_time", "median_gap", "p95_gap", "longest_gap", "longest_gap_frame"),
+    "longest_gap_time",
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
-_NO_GAPS = (NEVER,) * 7
+_NO_GAPS = (NEVER,) * 8
 _NO_PIECES = (
     *(NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT, 0, NEVER, False),
     *_NO_GAPS,
@@ -322,7 +323,7 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
         pieces.longest_pause if pieces.is_timed else NEVER,
         counted and pieces.by_lines,
         *(_NO_GAPS if gaps is None else (
-            gaps.events, *gaps.first, *gaps.percentiles((50, 95)), gaps.longest, gaps.longest_frame)
+            gaps.events, *gaps.first, *gaps.percentiles((50, 95)), gaps.longest, gaps.longest_frame, gaps.longest_end)
         ),
     )  # fmt: skip
 

@@ -129,6 +129,7 @@ _RESPONSE_PIECES = (
     _n("p95_gap", I64, "95th percentile of these gaps, with the same error", "ns"),
     _n("longest_gap", I64, "longest of these gaps, exact", "ns"),
     _n("longest_gap_frame", I64, "packet that ended `response_longest_gap`"),
+    _n("longest_gap_time", I64, "time of `response_longest_gap_frame`, as in `response_first_data_time`", "ns"),
     _c(
         "flights",
         I32,

@@ -177,8 +177,8 @@ FAULTS = Table(
             "body of a 206 ended with its Content-Range, before its Content-Length. body-not-gzip, body-not-zstd: a body that "
             "does not begin like content in its content coding. unfinished-coding, wrong-checksum, broken-coding: a body that "
             "does not decode to its end. unknown-coding: a content coding that is none. cut-json: a document that ends inside "
-            "a value. length-before-coding, length-too-long: content that is complete below Content-Length (there may be several "
-            "of the faults from body-not-gzip on)",
+            "a value. several-members: content of several gzip members. length-before-coding, length-too-long: content that is "
+            "complete below Content-Length (there may be several of the faults from body-not-gzip on)",
         ),
         _c("frame", I64, "packet with the faulty bytes"),
         _c("time", I64, "time of `frame`", "ns"),

@@ -34,7 +34,7 @@ from wiredoctor.core.http1.reader import Reader
 from wiredoctor.core.http1.stream import Range
 from wiredoctor.core.tcp.closes import BY_FIN, BY_RST
 from wiredoctor.core.tcp.segment import NEVER
-from wiredoctor.protocols.http1.content import coding_text
+from wiredoctor.protocols.http1.content import SEVERAL_MEMBERS, coding_text
 from wiredoctor.protocols.http1.fault_words import (
     HTTP2_PREFACE,
     KINDS,
@@ -233,6 +233,16 @@ def check_content_end(conversation: Conversation, reader: Reader, message: Messa
     drop_content(reader)
     if name and not reader.has_fault and is_certain(conversation, reader):
         fault = Fault(name, reader.kind, exchange, message, message.last_frame, message.end_time, message.end_offset, shown)
+        report(conversation, reader, fault)
+
+
+def check_members(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange) -> None:
+    """Report an event stream that consists of several gzip members; only its counter of events decodes it."""
+    pieces = message.pieces
+    members = 0 if pieces is None else pieces.members
+    if members > 1 and not reader.has_fault and is_certain(conversation, reader):
+        frame, time = message.last_frame, message.end_time
+        fault = Fault(SEVERAL_MEMBERS, reader.kind, exchange, message, frame, time, message.end_offset, f"{members:,} members")
         report(conversation, reader, fault)
 
 

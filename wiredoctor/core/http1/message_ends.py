@@ -24,6 +24,8 @@ def finish(conversation: Conversation, reader: Reader, reason: i64) -> None:
         faults.check_range(conversation, reader, message, exchange)
     if reader.content is not None:
         faults.check_content_end(conversation, reader, message, exchange)
+    elif message.pieces is not None:
+        faults.check_members(conversation, reader, message, exchange)
     reader.message = None
     reader.exchange = None
     reader.mode = HEAD

@@ -39,6 +39,10 @@ _CHARSETS = frozenset(name for pair in aliases.items() if not pair[1].endswith("
 DECODED = (*CODINGS, "zstd", "br")
 """The codings that are decoded; br only if the package brotli is installed."""
 
+GZIP = ("gzip", "x-gzip")
+SEVERAL_MEMBERS = "several-members"
+"""The fault of a body that consists of several gzip members with content (RFC 1952 section 2.2). Some clients read one."""
+
 _IDENTITY = ("", "identity")
 
 MAX_SHOWN = 32
@@ -125,7 +129,10 @@ class Content:
         if self._decoder is not None and self._read and not self._decoder.ended_at:
             return "unfinished-coding", self._coding
         document = b"".join(self._json or ())
-        return ("cut-json", payload(document.rstrip()[-MAX_SHOWN:])) if is_cut_json(document) else ("", "")
+        if is_cut_json(document):
+            return "cut-json", payload(document.rstrip()[-MAX_SHOWN:])
+        members = 0 if self._decoder is None or self._coding not in GZIP else self._decoder.members
+        return (SEVERAL_MEMBERS, f"{members:,} members") if members > 1 else ("", "")
 
     def find_length(self, due: int) -> tuple[str, str]:
         """Return the fault of a body of which less came than Content-Length (`due`), but whose content is complete.

@@ -32,15 +32,15 @@ class EventGaps:
     """The gaps in ns between consecutive events of one stream, and the number of events.
 
     `first`: the frame and time at which the first event ended; NEVER if none has. `longest`: the longest gap; NEVER if there is
-    none. `longest_frame`: the packet that ended this gap.
+    none. `longest_frame`, `longest_end`: the packet that ended this gap, and its time.
     """
 
-    __slots__ = ("_exact", "_last", "_rounded", "events", "first", "longest", "longest_frame")
+    __slots__ = ("_exact", "_last", "_rounded", "events", "first", "longest", "longest_end", "longest_frame")
 
     def __init__(self) -> None:
         self.events = 0
         self.first = (NEVER, NEVER)
-        self.longest = self.longest_frame = self._last = NEVER
+        self.longest = self.longest_frame = self.longest_end = self._last = NEVER
         self._exact, self._rounded = array("q"), Counter[int]()
 
     def note(self, events: int, frame: int, time: int) -> None:
@@ -51,7 +51,7 @@ class EventGaps:
             gap = time - self._last
             self._exact.append(gap)
             if gap > self.longest:
-                self.longest, self.longest_frame = gap, frame
+                self.longest, self.longest_frame, self.longest_end = gap, frame, time
             if len(self._exact) >= EXACT:
                 self._rounded.update(map(rounded, self._exact))
                 del self._exact[:]

@@ -280,6 +280,11 @@ class Coded:
         """A number for what the first event has in common with those of other streams of its kind; 0 if there is none."""
         return self._events.first_shape
 
+    @property
+    def members(self) -> int:
+        """The number of gzip members with content so far."""
+        return self._decoder.members
+
     def close(self) -> None:
         """Free the decoder's memory."""
         self._decoder.close()

@@ -45,17 +45,20 @@ class TooLargeError(CodedError):
 class Decoder:
     """Decodes a body with one content coding. `read`, `made`: the number of coded and decoded bytes so far.
 
+    `members`: the number of gzip members, zstd frames or streams with content.
+
     `ended_at`: the number of coded bytes up to the end of the newest gzip member, zstd frame or deflate stream, if it has ended;
     otherwise 0. Deflate is accepted without the zlib header too, because many servers omit it (RFC 9110 section 8.4.1). Bytes
     after the end are ignored unless they begin another member or frame. After the end of br they are an error, because clients
     that use the library refuse them, too.
     """
 
-    __slots__ = ("_coding", "_decode", "_start", "ended_at", "made", "read")
+    __slots__ = ("_coding", "_decode", "_is_empty", "_start", "ended_at", "made", "members", "read")
 
     def __init__(self, coding: str) -> None:
         self._coding, self._start = coding, b""
-        self.read = self.made = self.ended_at = 0
+        self.read = self.made = self.ended_at = self.members = 0
+        self._is_empty = True
         self._decode: Any = None
 
     def close(self) -> None:
@@ -72,6 +75,8 @@ class Decoder:
                 return
             made, rest, is_more = self._step(rest)
             self.made += len(made)
+            if made and self._is_empty:
+                self._is_empty, self.members = False, self.members + 1
             if self.made > FREE + MAX_TIMES * self.read:
                 raise TooLargeError
             if self._is_at_end():
@@ -91,7 +96,7 @@ class Decoder:
         if self.ended_at and not _begins_another(self._coding, data):
             self._coding = ""
             return False
-        self.ended_at = 0
+        self.ended_at, self._is_empty = 0, True
         self._decode = _decoder(self._coding, data)
         return True
 

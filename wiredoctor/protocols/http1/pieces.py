@@ -10,7 +10,7 @@ A lump is a flight that a buffer had held back: after a long wait, its events ar
 from __future__ import annotations
 
 from wiredoctor.protocols.http1.event_gaps import EventGaps
-from wiredoctor.protocols.http1.event_streams import Counter, EventLines, has_room, make_counter, may_be_events
+from wiredoctor.protocols.http1.event_streams import Coded, Counter, EventLines, has_room, make_counter, may_be_events
 from wiredoctor.protocols.http1.fields import Fields
 from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from wiredoctor.protocols.http1.inflate import CodedError
@@ -198,6 +198,11 @@ class Pieces:
     def watching(self) -> bool:
         """True as long as the arrival times of further packets must be recorded."""
         return self.reads or self.first is None or (self.together and self.early < EARLY)
+
+    @property
+    def members(self) -> int:
+        """The number of gzip members with content in a compressed event stream; 0 if none was decoded."""
+        return self.counter.members if isinstance(self.counter, Coded) else 0
 
     @property
     def median(self) -> int:

@@ -90,8 +90,8 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     kind = pl.when(c("fault") != "body-not-allowed").then(pl.lit("announced"))
     closes = (c("announces_close") | c("request_connection_close")) & (c("status") >= 200)
     harmless = (closes & (c("fault") == "body-not-allowed")) | (c("fault") == "body-announced-accepted")
-    severity = pl.when(harmless).then(pl.lit("note")).alias("severity")
-    return candidates(faults, ["body-not-allowed", "body-announced", "body-announced-accepted"], severity, kind=kind)
+    severity = pl.when(harmless).then(pl.lit("note"))
+    return candidates(faults, ["body-not-allowed", "body-announced", "body-announced-accepted"], kind=kind, severity=severity)
 
 
 def words(x: Facts) -> dict[str, Any]:

@@ -60,8 +60,8 @@ _LIKE_NGINX = (
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each chunked response to an HTTP/1.0 request."""
-    note = pl.when("request_connection_close").then(pl.lit("note")).alias("severity")
-    return candidates(faults, ["chunked-to-http10"], note)
+    note = pl.when("request_connection_close").then(pl.lit("note"))
+    return candidates(faults, ["chunked-to-http10"], severity=note)
 
 
 def words(x: Facts) -> dict[str, Any]:

@@ -95,9 +95,9 @@ _LAST = "The server closes the connection after this response, so most clients d
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message that is longer than its Content-Length."""
     fault = pl.col("fault")
-    severity = pl.when(fault == "empty-line-accepted").then(pl.lit("note")).alias("severity")
+    severity = pl.when(fault == "empty-line-accepted").then(pl.lit("note"))
     kind = pl.when(fault != "excess-body").then(pl.lit(_EMPTY_LINE))
-    return candidates(faults, ["excess-body", "empty-line-after-body", "empty-line-accepted"], severity, kind=kind)
+    return candidates(faults, ["excess-body", "empty-line-after-body", "empty-line-accepted"], kind=kind, severity=severity)
 
 
 def words(x: Facts) -> dict[str, Any]:

@@ -8,6 +8,7 @@ What it means
     Kind broken: the data cannot be decoded from some byte on.
     Kind unknown: Content-Encoding names a charset, a media type, an unset value such as null, or another word that is no coding.
     Kind json: a complete 200 has half a JSON document: it ends inside an object, an array or a string.
+    Kind members: the gzip data consists of several members, one after the other, and some clients read only the first.
 
 Why it hurts
     A client that decompresses the body fails, although the status is 200 and every byte has arrived. Browsers report
@@ -18,12 +19,15 @@ Why it hurts
     Kind unknown: only programs on libcurl that decompress fail (curl --compressed: error 61); others ignore the field. The word
     none is a note: servers of event streams send it on purpose, so that no filter compresses the stream.
     Kind json: the parser of the client fails ("Unterminated string", "unexpected end of JSON input"). Neither log shows an error.
+    Kind members: httpx 0.28, on which the Python SDKs of OpenAI and Anthropic are built, returns only the beginning of the
+    content, and no error. curl 7.88 fails (error 23). Node's fetch, requests and aiohttp read all members.
 
 How it is proved
     The first byte of the body is in the capture. Gzip data begins with 1f, Zstandard data with 28 (a frame) or with 50 to 5f (a
     skippable frame); this body begins with another byte. Kinds unfinished, checksum and broken: gzip, deflate, Zstandard and
     Brotli (br, if the package brotli is installed) are decoded to the end of the body. Every byte of it must be in the capture.
-    Several gzip members in sequence are one body, and deflate may lack its zlib header, because most clients accept that.
+    Several gzip members in sequence are one body, and deflate may lack its zlib header, because most clients accept that. Kind
+    members: at least two of them have content; in an event stream, up to the last event that was decoded.
     Brotli has no first byte of its own and no checksum, so only data that is cut off or invalid is noticed. Kind json: a parser
     accepts the document up to its last byte, and there it needs more.
 
@@ -38,15 +42,16 @@ What it is not
     and Python's clients refuse them.
 
     A response that broke off is reported by truncated-response, and a request that broke off by unfinished-request. If a body
-    ends with its connection, and the client closed first, its end is not judged. Event streams may end anywhere. Kind unknown is
-    not reported for requests, nor for words that may be a private coding, such as Prometheus's snappy. Kind json is not reported
+    ends with its connection, and the client closed first, its end is not judged. Event streams may end anywhere. Kind members is
+    a note unless User-Agent names httpx or one of these SDKs, because most clients read all members. Kind unknown is not reported
+    for requests, nor for words that may be a private coding, such as Prometheus's snappy. Kind json is not reported
     if the document is wrong before its end, if several values or rows follow one another, or if the body is empty.
 
 What to do
     Have only the program that compresses the body set Content-Encoding. If a proxy decompresses a body, it must remove the
     field. Kinds unfinished and checksum: have the program close its compressor before it counts the length, and look for filters
-    that change compressed bytes. Kind json: look for a length that was counted in characters, and for a buffer or a query that
-    was cut off.
+    that change compressed bytes. Kind members: compress the whole body with one compressor, and flush it after each part.
+    Kind json: look for a length that was counted in characters, and for a buffer or a query that was cut off.
 
 References
     RFC 9110 sections 8.4 and 8.4.1. RFC 1952 section 2.3.1. RFC 8878 section 3.1. RFC 7932. RFC 8259 section 2.
@@ -68,12 +73,14 @@ c = pl.col
 
 _FAULTS = {"body-not-gzip": "gzip", "body-not-zstd": "zstd"}
 
+_SEVERAL_MEMBERS = "several-members"
 _KINDS = {
     "unfinished-coding": "unfinished",
     "wrong-checksum": "checksum",
     "broken-coding": "broken",
     "unknown-coding": "unknown",
     "cut-json": "json",
+    _SEVERAL_MEMBERS: "members",
 }
 """The kinds of the faults that have one."""
 
@@ -97,6 +104,7 @@ RULE = Rule(
         "broken": "The {coding} data of a {what} cannot be decoded",
         "unknown": "The Content-Encoding of a {what} is {coding}, which is no content coding",
         "json": "The JSON document of a {what} ends inside a value",
+        "members": "The gzip data of a {what} consists of {coding}: some clients read only the first",
     },
     message={
         None: "Content-Encoding in the head of the {what} names {coding}, but the body begins with {begins}, which is not the "
@@ -111,6 +119,8 @@ RULE = Rule(
         "--compressed, refuse the body (error 61, unrecognized content encoding type); most others ignore the field.",
         "json": "The body of the {what} is complete by its framing, but its JSON document is not: it ends with {begins}, inside "
         "an object, an array or a string. No JSON parser accepts it.",
+        "members": "The body of the {what} is gzip data of {coding}, one after the other. RFC 1952 allows that, but some clients "
+        "end with the first, and get only the beginning of the content, without an error.{affected}",
     },
     remedy={
         None: "Have the {side} send Content-Encoding: {coding} only with a body that is compressed. Look for a handler that "
@@ -124,6 +134,8 @@ RULE = Rule(
         "unknown": "Have the {side} remove the field. A charset belongs into Content-Type (text/html; charset=utf-8).",
         "json": "Find out where the {side} loses the rest: a Content-Length that was counted in characters instead of bytes, a "
         "buffer that is too small, or an exception while the document was written.",
+        "members": "Have the {side} compress the whole body with one compressor, and flush it after each part, or turn "
+        "compression off for this path. Django 5.2: GZipMiddleware makes a member of each part of an asynchronous response.",
     },
     references=(
         Reference("RFC 9110 section 8.4, Content-Encoding", "https://www.rfc-editor.org/rfc/rfc9110.html#section-8.4"),
@@ -146,8 +158,8 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each body whose content contradicts its head, or ends too early."""
     kind = c("fault").replace_strict(_KINDS, default=None)
     on_purpose = (c("fault") == "unknown-coding") & (c("excerpt") == "none")
-    severity = pl.when(on_purpose).then(pl.lit("note")).alias("severity")
-    return candidates(faults, [*_FAULTS, *_KINDS], c("time").alias("due"), severity, kind=kind)
+    severity = pl.when(on_purpose | (c("fault") == _SEVERAL_MEMBERS)).then(pl.lit("note"))
+    return candidates(faults, [*_FAULTS, *_KINDS], c("time").alias("due"), kind=kind, severity=severity)
 
 
 class PassedBodies(Index):
@@ -172,22 +184,49 @@ class PassedBodies(Index):
         return cls({*passed.collect().iter_rows()})
 
 
-ASKS = (PassedBodies,)
+class FirstMemberReaders(Index):
+    """The exchanges whose client is known to read only the first gzip member of a body."""
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("connection", "exchange", "fault")
+
+    def __init__(self, exchanges: Collection[tuple[int, int]]) -> None:
+        self.exchanges = exchanges
+
+    @classmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> FirstMemberReaders:
+        """Return the answers about these candidates (see world.Index)."""
+        place = ["connection", "exchange"]
+        own = pl.concat(wanted).filter(c("fault") == _SEVERAL_MEMBERS).select(place)
+        if own.is_empty():
+            return cls(())
+        agent = c("request_user_agent").cast(pl.String)
+        found = tables.exchanges().filter(agent.str.contains(_ON_HTTPX)).select(place).join(own.lazy(), on=place, how="semi")
+        return cls({*found.collect().iter_rows()})
+
+
+_ON_HTTPX = r"^(python-httpx|(Async)?(OpenAI|Anthropic)/Python)"
+"""User-Agent fields of httpx (0.28, whose decoder ignores all members but the first), and of SDKs that are built on it."""
+
+ASKS = (PassedBodies, FirstMemberReaders)
 
 
 def decide(x: Facts, world: World) -> Facts | None:
     """Drop a body that a gateway only passed on: during the exchange, its host received one with the same fault."""
-    return None if (x.connection, x.exchange) in world.of(PassedBodies).passed else x
+    if (x.connection, x.exchange) in world.of(PassedBodies).passed:
+        return None
+    return x._replace(severity=None) if (x.connection, x.exchange) in world.of(FirstMemberReaders).exchanges else x
 
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the body, and about the coding in which it should be."""
     coding, begins = _FAULTS.get(x.fault, x.excerpt), f'"{x.excerpt}"'
     proof = _PROOFS.get(x.fault, "its body begins with {begins}, which is not {coding}").format(begins=begins, coding=coding)
-    return {"coding": coding, "begins": begins, **words_of_fault(x, proof)}
+    affected = " The client of this exchange is one of them." if x.fault == _SEVERAL_MEMBERS and x.severity is None else ""
+    return {"coding": coding, "begins": begins, "affected": affected, **words_of_fault(x, proof)}
 
 
 _PROOFS = {
+    _SEVERAL_MEMBERS: "the end of its body: {coding} with content",
     "unfinished-coding": "the end of its body: the {coding} data has no end marker",
     "wrong-checksum": "the end of its {coding} data: the checksum or length is wrong",
     "broken-coding": "its {coding} data is invalid here",

@@ -24,10 +24,14 @@ See RFC 9112 section 11.2.
 
 
 class Facts(NamedTuple):
-    """What is known of a fault: a row of the table `faults`, but `start` is its `message_time`, and `end` its `time`."""
+    """What is known of a fault: a row of the table `faults`, but `start` is its `message_time`, and `end` its `time`.
+
+    `severity`: None for that of the rule.
+    """
 
     connection: int
     exchange: int
+    severity: str | None
     fault: str
     role: int
     frame: int
@@ -46,14 +50,16 @@ class Facts(NamedTuple):
 
 
 def candidates(
-    faults: pl.LazyFrame, names: Collection[str | None], *more: str | pl.Expr, kind: pl.Expr | None = None
+    faults: pl.LazyFrame, names: Collection[str | None], *more: str | pl.Expr, kind: pl.Expr | None = None,
+    severity: pl.Expr | None = None,
 ) -> pl.LazyFrame:  # fmt: skip
     """Return a candidate for each row of `faults` whose fault is one of `names`. `more`: columns besides those of Facts."""
     side = pl.when(c("role") == SERVER).then(pl.lit("server")).otherwise(pl.lit("client"))
     confidence = grade(c("after_gap"), ~c("handshake") | ~c("data_in_both_directions"))
     return faults.filter(c("fault").is_in([*names])).select(
         *candidate(side, confidence, "frame", "message_time", "time", kind=kind),
-        *(name for name in Facts._fields if name not in CANDIDATE),
+        (pl.lit(None, pl.String) if severity is None else severity).alias("severity"),
+        *(name for name in Facts._fields if name not in (*CANDIDATE, "severity")),
         *more,
     )
 

@@ -78,8 +78,9 @@ What it is not
     A server that computes between head and body sends its next segment some time after the ACK, not as it arrives. A program
     that writes at regular times (a video stream, a game, a ticker) does not wait for ACKs. A delayed ACK of a message's last
     segment delays nothing. If the round trip is long, every ACK arrives late although no receiver delays it. Nagle's
-    algorithm then holds back a small write for a round trip. That is not reported: the sender's TCP merges all that is
+    algorithm then holds back a small write for a round trip. That is not reported here: the sender's TCP merges all that is
     written meanwhile, so a message waits for one round trip at most, and a live stream is never delayed by more than that.
+    nagle-round-trip is a note about such streams.
     After a retransmission timeout the sender repeats earlier data. If the sender has to wait for the ACK even with a full
     segment, delayed-ack-stall reports it.
 
