@@ -9,18 +9,18 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor.findings import Side, printable, shorten
+from wiredoctor.report.ladder.tls_records import UNNAMED, Part
 from wiredoctor.report.words import count
 from wiredoctor.tables import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 
 if TYPE_CHECKING:
-    from wiredoctor.protocols.tls.records import Part
     from wiredoctor.report.ladder.load import Rows
 
 MAX_TARGET = 120
 """The maximum length of a request target in characters."""
 
 MAX_RECORDS = 4
-"""The maximum number of TLS records of a segment that are named; equal ones in sequence count as one."""
+"""The maximum number of TLS records of a segment that are named. Equal records in sequence count as one."""
 
 _FLAGS = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (URG, "URG"), (ECE, "ECE"), (CWR, "CWR"), (ACK, "ACK"))
 
@@ -205,17 +205,22 @@ def _name_records(records: list[Part], begin: int, end: int) -> str:
     """Return the names of the TLS records in bytes `begin` to `end` of a stream: ": ServerHello, beginning of Certificate"."""
     first = bisect_right(records, begin, key=attrgetter("end"))
     found = [*takewhile(lambda record: record.start < end, islice(records, first, None))]
+    if not found or found[0].start > begin or all(record.name == UNNAMED for record in found):
+        return ""
+    if found[-1].end < end:
+        found.append(Part(found[-1].end, end, UNNAMED))
     names: list[str] = []
     for name, same in groupby(found, key=lambda record: _name_record(record, begin, end)):
         number = len([*same])
         names.append(f"{number} x {name}" if number > 1 else name)
-    more = len(names) - MAX_RECORDS
-    return f": {', '.join(names[:MAX_RECORDS])}{f' and {more} more' if more > 0 else ''}" if names else ""
+    if len(names) > MAX_RECORDS:
+        names[MAX_RECORDS:] = [UNNAMED]
+    return f": {', '.join(names)}"
 
 
 def _name_record(record: Part, begin: int, end: int) -> str:
     first, last = begin <= record.start, record.end <= end
-    return record.name if first and last else f"{_part(first, last)} of {record.name}"
+    return record.name if (first and last) or record.name == UNNAMED else f"{_part(first, last)} of {record.name}"
 
 
 def _packet_captions(segments: list[dict[str, Any]]) -> dict[tuple[int, int], PacketCaption]:

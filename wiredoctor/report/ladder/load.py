@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.findings import PacketAccess, Portion, Report, host
-from wiredoctor.protocols.tls.records import Part, RecordNames
 from wiredoctor.report.ladder.select import Choice, Plan
+from wiredoctor.report.ladder.tls_records import Part, RecordNames
 
 SEGMENT = [
     *("frame", "time", "connection", "direction", "flags", "offset", "length", "ack", "window", "new_bytes", "acked_bytes"),
@@ -28,7 +28,7 @@ EXCHANGE = [
 ]
 """The columns of an exchange that a ladder needs."""
 
-CONNECTION = ["connection", "client", "server", "client_direction", "packets", "protocol"]
+CONNECTION = ["connection", "client", "server", "client_direction", "packets", "protocol", "tls_version"]
 PIECE = ["connection", "direction", "frame", "offset", "length", "captured", "payload"]
 
 NOT_KEPT = "the packets were not kept for a second pass"

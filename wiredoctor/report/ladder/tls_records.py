@@ -5,12 +5,13 @@ See RFC 8446 sections 4 and 5.1, and RFC 5246 sections 6.2 and 7.4.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from wiredoctor.protocols.tls.alerts import describe_alert
+from wiredoctor.text.tls_alerts import describe_alert
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA, HEARTBEAT = 20, 21, 22, 23, 24
 MAX_RECORD = (1 << 14) + 2048
@@ -53,6 +54,13 @@ Read = Callable[[int, int], bytes]
 """Returns bytes of a piece of the stream, given their place in the piece and their number."""
 
 
+MOST_PARTS = 1_000
+"""The maximum number of records of a direction that are kept from its beginning, and also from its end."""
+
+UNNAMED = "..."
+"""The name of records that were not kept."""
+
+
 class Part(NamedTuple):
     """A record, or an unencrypted handshake message with the record headers in it: bytes `start` to `end` of the stream."""
 
@@ -69,7 +77,8 @@ class RecordNames:
     """
 
     def __init__(self, *, is_1_3: bool) -> None:
-        self._parts: list[Part] = []
+        self._first: list[Part] = []
+        self._last: deque[Part] = deque(maxlen=MOST_PARTS)
         self._content = "encrypted record" if is_1_3 else "application data"
         self._at: int | None = None
         self._wanted = self._skipped = 0
@@ -81,8 +90,11 @@ class RecordNames:
 
     def parts(self) -> list[Part]:
         """Return the records and messages found so far, in order. The last one may be incomplete."""
+        parts = [*self._first, *self._last]
+        if self._last and self._last[0].start > self._first[-1].end:
+            parts.insert(MOST_PARTS, Part(self._first[-1].end, self._last[0].start, UNNAMED))
         message = self._message
-        return [*self._parts, *([Part(message.start, message.end, message.name)] if message.name else [])]
+        return [*parts, *([Part(message.start, message.end, message.name)] if message.name else [])]
 
     def add(self, offset: int, length: int, captured: int, read: Read) -> None:
         """Add the bytes [offset, offset + length) of the stream, of which the first `captured` can be read."""
@@ -99,6 +111,9 @@ class RecordNames:
             first = min(self._waiting)
             length, data = self._waiting.pop(first)
             self._take(first, length, len(data), partial(_slice, data))
+
+    def _keep(self, start: int, end: int, name: str) -> None:
+        (self._first if len(self._first) < MOST_PARTS else self._last).append(Part(start, end, name))
 
     def _take(self, offset: int, length: int, captured: int, read: Read) -> None:
         """Read of a piece what the walk wants."""
@@ -149,7 +164,7 @@ class RecordNames:
                 seen = yield 2
                 name = f"{_LEVELS.get(seen[0], f'level {seen[0]}')} alert {describe_alert(seen[1])}"
             changed = changed or kind == CHANGE_CIPHER_SPEC
-            self._parts.append(Part(start, at, name))
+            self._keep(start, at, name)
             if size > len(seen):
                 yield len(seen) - size
 
@@ -180,7 +195,7 @@ class RecordNames:
                         message.name = "HelloRetryRequest"
             message.end = at + message.left
             if not message.left:
-                self._parts.append(Part(message.start, at, message.name))
+                self._keep(message.start, at, message.name)
                 message.name = ""
 
 
