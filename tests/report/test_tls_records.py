@@ -30,7 +30,7 @@ def data(size: int) -> bytes:
 
 def named(stream: bytes, *, is_1_3: bool = False) -> list[tuple[int, int, str]]:
     names = RecordNames(is_1_3=is_1_3)
-    names.add(0, len(stream), len(stream), lambda place, size: stream[place : place + size])
+    names.add(0, len(stream), len(stream), 0, lambda place, size: stream[place : place + size])
     return [*names.parts()]
 
 
@@ -90,7 +90,7 @@ def test_pieces_change_nothing(seed: int) -> None:
     random.shuffle(rest)
     names = RecordNames(is_1_3=False)
     for begin, end in (first, *rest):
-        names.add(begin, end - begin, end - begin, lambda place, size, begin=begin: SERVER[begin + place : begin + place + size])
+        names.add(begin, end - begin, end - begin, begin, lambda place, size: SERVER[place : place + size])
     assert names.parts() == named(SERVER)
 
 
@@ -108,8 +108,8 @@ def test_any_bytes_can_be_read(seed: int) -> None:
 def test_missing_bytes_inside_of_a_record_are_passed_over() -> None:
     stream = data(100) + data(50)
     names = RecordNames(is_1_3=False)
-    names.add(0, 90, 20, lambda place, size: stream[place : place + size])
-    names.add(100, 60, 60, lambda place, size: stream[100 + place : 100 + place + size])
+    names.add(0, 90, 20, 0, lambda place, size: stream[place : place + size])
+    names.add(100, 60, 60, 100, lambda place, size: stream[place : place + size])
     assert names.parts() == named(stream)
 
 
@@ -117,9 +117,9 @@ def test_no_names_follow_a_missing_header(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(tls_records, "MOST_WAITING", 1000)
     names = RecordNames(is_1_3=False)
     stream = data(100)
-    names.add(0, 105, 105, lambda place, size: stream[place : place + size])
+    names.add(0, 105, 105, 0, lambda place, size: stream[place : place + size])
     for at in range(110, 5000, 100):
-        names.add(at, 100, 100, lambda _, size: bytes(size))
+        names.add(at, 100, 100, 0, lambda _, size: bytes(size))
     assert [*names.parts()] == named(stream)
 
 

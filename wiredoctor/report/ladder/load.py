@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ EXCHANGE = [
 """The columns of an exchange that a ladder needs."""
 
 CONNECTION = ["connection", "client", "server", "client_direction", "packets", "protocol", "tls_version"]
-PIECE = ["connection", "direction", "frame", "offset", "length", "captured", "payload"]
+PIECE = ["connection", "direction", "offset", "length", "captured", "payload"]
 
 NOT_KEPT = "the packets were not kept for a second pass"
 NO_CONNECTION = "the connection does not exist"
@@ -150,10 +149,5 @@ def _choose(access: PacketAccess, plans: list[Plan], tls: dict[tuple[int, int], 
 
 def _name_records(portion: Portion, tls: dict[tuple[int, int], RecordNames]) -> None:
     pieces = portion.tables["pieces"].filter(pl.col("connection").is_in([connection for connection, _ in tls]))
-    for row in pieces.select(PIECE).sort("offset").iter_rows(named=True):
-        read = partial(_read_piece, portion, row["payload"])
-        tls[row["connection"], row["direction"]].add(row["offset"], row["length"], row["captured"], read)
-
-
-def _read_piece(portion: Portion, place: int, skipped: int, size: int) -> bytes:
-    return portion.read(place + skipped, size)
+    for connection, direction, *piece in pieces.select(PIECE).sort("offset").iter_rows():
+        tls[connection, direction].add(*piece, portion.read)

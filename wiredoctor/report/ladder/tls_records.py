@@ -51,7 +51,7 @@ MOST_WAITING = 1 << 20
 """The maximum number of bytes that are kept after missing bytes, because these may contain a record header."""
 
 Read = Callable[[int, int], bytes]
-"""Returns bytes of a piece of the stream, given their place in the piece and their number."""
+"""Returns captured bytes, given the position of the first one and their number."""
 
 
 MOST_PARTS = 1_000
@@ -96,26 +96,26 @@ class RecordNames:
         message = self._message
         return [*parts, *([Part(message.start, message.end, message.name)] if message.name else [])]
 
-    def add(self, offset: int, length: int, captured: int, read: Read) -> None:
-        """Add the bytes [offset, offset + length) of the stream, of which the first `captured` can be read."""
+    def add(self, offset: int, length: int, captured: int, place: int, read: Read) -> None:
+        """Add the bytes [offset, offset + length) of the stream. `read` returns the first `captured` of them, from `place` on."""
         if self._at is None:
             self._at = offset
             self._walk = self._walk_records(offset)
             self._wanted = next(self._walk)
         if offset > self._at + self._skipped and not self._is_over:
-            self._waiting[offset] = (length, read(0, captured))
+            self._waiting[offset] = (length, read(place, captured))
             self._is_over = sum(len(data) for _, data in self._waiting.values()) > MOST_WAITING
             return
-        self._take(offset, length, captured, read)
+        self._take(offset, length, captured, place, read)
         while self._waiting and min(self._waiting) <= self._at + self._skipped and not self._is_over:
             first = min(self._waiting)
             length, data = self._waiting.pop(first)
-            self._take(first, length, len(data), partial(_slice, data))
+            self._take(first, length, len(data), 0, partial(_slice, data))
 
     def _keep(self, start: int, end: int, name: str) -> None:
         (self._first if len(self._first) < MOST_PARTS else self._last).append(Part(start, end, name))
 
-    def _take(self, offset: int, length: int, captured: int, read: Read) -> None:
+    def _take(self, offset: int, length: int, captured: int, place: int, read: Read) -> None:
         """Read of a piece what the walk wants."""
         at, end = self._at or 0, offset + length
         while at < end and not self._is_over:
@@ -127,7 +127,7 @@ class RecordNames:
                 if passed <= 0:
                     self._is_over = True
                     return
-                self._found += read(at - offset, passed)
+                self._found += read(place + at - offset, passed)
             self._at = at = at + passed
             if not self._skipped and len(self._found) == self._wanted:
                 self._continue_walk()
