@@ -149,5 +149,5 @@ def _choose(access: PacketAccess, plans: list[Plan], tls: dict[tuple[int, int], 
 
 def _name_records(portion: Portion, tls: dict[tuple[int, int], RecordNames]) -> None:
     pieces = portion.tables["pieces"].filter(pl.col("connection").is_in([connection for connection, _ in tls]))
-    for connection, direction, *piece in pieces.select(PIECE).sort("offset").iter_rows():
-        tls[connection, direction].add(*piece, portion.read)
+    for connection, direction, offset, length, captured, place in pieces.select(PIECE).sort("offset").iter_rows():
+        tls[connection, direction].add(offset, length, captured, place, portion.read)

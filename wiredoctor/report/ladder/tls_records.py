@@ -154,6 +154,10 @@ class RecordNames:
             if kind == HANDSHAKE and not changed:
                 yield from self._walk_messages(start, at)
                 continue
+            if self._message.name:
+                # a record of another type must not interrupt a message (RFC 8446 section 5.1): bytes are damaged
+                self._keep(self._message.start, start, self._message.name)
+            self._message = _Message()
             name, seen = _NAMES.get(kind, self._content), b""
             if kind == HANDSHAKE and size > 4:
                 seen = yield 4
@@ -187,6 +191,7 @@ class RecordNames:
                     continue
                 kind, message.left = message.head[0], int.from_bytes(message.head[1:], "big")
                 message.name, message.head = _MESSAGES.get(kind, f"handshake message {kind}"), b""
+                message.end = at + message.left
                 if kind == _SERVER_HELLO and min(message.left, end - at) >= 34:
                     version_and_random = yield 34
                     at += 34
