@@ -48,7 +48,7 @@ _NAMES = {
 _LEVELS = {1: "warning", 2: "fatal"}
 
 MOST_WAITING = 1 << 20
-"""The maximum number of bytes that are kept after missing bytes, because these may contain a record header."""
+"""The maximum number of bytes that are kept after missing bytes with a record header. Each piece counts 200 bytes more."""
 
 Read = Callable[[int, int], bytes]
 """Returns captured bytes, given the position of the first one and their number."""
@@ -84,6 +84,7 @@ class RecordNames:
         self._wanted = self._skipped = 0
         self._found = b""
         self._waiting: dict[int, tuple[int, bytes]] = {}
+        self._waiting_bytes = 0
         self._is_over = False
         self._walk: Generator[int, bytes] | None = None
         self._message = _Message()
@@ -104,19 +105,21 @@ class RecordNames:
             self._wanted = next(self._walk)
         if offset > self._at + self._skipped and not self._is_over:
             self._waiting[offset] = (length, read(place, captured))
-            self._is_over = sum(len(data) for _, data in self._waiting.values()) > MOST_WAITING
+            self._waiting_bytes += captured + 200
+            self._is_over = self._waiting_bytes > MOST_WAITING
             return
         self._take(offset, length, captured, place, read)
         while self._waiting and min(self._waiting) <= self._at + self._skipped and not self._is_over:
             first = min(self._waiting)
             length, data = self._waiting.pop(first)
+            self._waiting_bytes -= len(data) + 200
             self._take(first, length, len(data), 0, partial(_slice, data))
 
     def _keep(self, start: int, end: int, name: str) -> None:
         (self._first if len(self._first) < MOST_PARTS else self._last).append(Part(start, end, name))
 
     def _take(self, offset: int, length: int, captured: int, place: int, read: Read) -> None:
-        """Read of a piece what the walk wants."""
+        """Read from a piece what the walk wants, and skip the rest."""
         at, end = self._at or 0, offset + length
         while at < end and not self._is_over:
             if self._skipped:
