@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 NAME = "good.test"
 
 
-def _sign(name: str, by: Signer | None = None, *, days: tuple[float, float] = (-30, 90), ca: bool = False, more: int = 0) -> Signer:
+def _sign(
+    name: str, by: Signer | None = None, *, days: tuple[float, float] = (-30, 90), ca: bool = False, more: int = 0
+) -> Signer:
     """Return a certificate of `name` that is valid from and until so many days from now; self-signed without `by`."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     names = [x509.DNSName(name), *(x509.DNSName(f"name-{n}.{name}") for n in range(more))]
     made = (
         x509.CertificateBuilder()

@@ -25,7 +25,10 @@ PYTHON = os.environ.get("TLS_PYTHON", sys.executable)
 
 @dataclass(frozen=True)
 class Serving:
-    """Settings of a server. `verify`: it asks for a client certificate. `strict`: it refuses names that it does not have."""
+    """Settings of a server. `verify`: it asks for a client certificate. `strict`: it refuses names that it does not have.
+
+    `limit`: the time in seconds that it waits for a request, if not the default.
+    """
 
     program: str
     certificate: str = "good"
@@ -38,6 +41,7 @@ class Serving:
     strict: bool = False
     tickets: bool = True
     pause: float = 0.0
+    limit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Using:
     requests: int = 1
     pause: float = 0.0
     scheme: str = "https"
+    asks: bool = True
 
 
 def _settings(one: Serving | Using, folder: Path, role: str, **more: object) -> str:
@@ -70,7 +75,7 @@ def _settings(one: Serving | Using, folder: Path, role: str, **more: object) -> 
 
 
 def _openssl(lab: Lab, s: Serving, binaries: Path) -> list[str]:
-    del binaries
+    del lab, binaries
     words = ["openssl", "s_server", "-accept", str(PORT), "-cert", f"{s.certificate}.pem", "-cert_chain", f"{s.certificate}.pem"]
     words += ["-key", f"{s.certificate}.key", "-www", "-quiet"]
     words += _openssl_versions(s) + (["-num_tickets", "0", "-no_ticket"] if not s.tickets else [])
@@ -96,6 +101,7 @@ def _nginx(lab: Lab, s: Serving, binaries: Path) -> list[str]:
     lines += [f"ssl_ciphers {s.ciphers};"] if s.ciphers else []
     lines += [f"ssl_ecdh_curve {s.groups};"] if s.groups else []
     lines += [f"ssl_session_tickets {'on' if s.tickets else 'off'};"]
+    lines += [f"client_header_timeout {s.limit:g}s;"] if s.limit else []
     lines += [f"ssl_verify_client on; ssl_client_certificate {lab.folder}/ca.pem;"] if s.verify else []
     server = " ".join(lines)
     refused = f"server {{ listen {PORT} ssl default_server; ssl_reject_handshake on; }}" if s.strict else ""
@@ -117,7 +123,8 @@ def _haproxy(lab: Lab, s: Serving, binaries: Path) -> list[str]:
     more += " strict-sni" if s.strict else ""
     (lab.folder / "haproxy.cfg").write_text(
         "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 1s\n"
-        f"frontend f\n bind :{PORT} ssl crt {lab.folder}/{s.certificate}-both.pem{more}\n"
+        f"frontend f\n timeout http-request {s.limit or 5:g}s\n"
+        f" bind :{PORT} ssl crt {lab.folder}/{s.certificate}-both.pem{more}\n"
         ' http-request return status 200 content-type text/plain string "hello"\n'
     )
     return ["haproxy", "-f", "haproxy.cfg"]
@@ -267,7 +274,7 @@ def _s_client(lab: Lab, u: Using, url: str, library: str, binaries: Path) -> lis
     words = ["openssl", "s_client", "-connect", f"10.9.0.2:{PORT}", "-servername", u.name, "-verify_return_error"]
     words += ["-verify_hostname", u.name] + (["-CAfile", "ca.pem"] if u.trusts else [])
     words += ["-cert", f"{u.certificate}.pem", "-key", f"{u.certificate}.key"] if u.certificate else []
-    words += _openssl_versions(u) + ["-quiet"]
+    words += [*_openssl_versions(u), "-quiet"]
     request = f"(sleep {u.pause or 0.3}; printf 'GET / HTTP/1.0\\r\\n\\r\\n'; sleep 0.5)"
     return ["sh", "-c", f"{request} | timeout {u.timeout:g} {' '.join(words)}"]
 
@@ -291,7 +298,7 @@ def _git(lab: Lab, u: Using, url: str, library: str, binaries: Path) -> list[str
 
 def _peer(*words: str) -> Callable[[Lab, Using, str, str, Path], list[str]]:
     def command(lab: Lab, u: Using, url: str, library: str, binaries: Path) -> list[str]:
-        place = {"address": f"10.9.0.2:{PORT}", "name": u.name, "path": url, "library": library or "ssl"}
+        place = {"address": f"10.9.0.2:{PORT}", "name": u.name, "path": url if u.asks else "", "library": library or "ssl"}
         settings = _settings(u, lab.folder, "client", **place, timeout=u.timeout, requests=u.requests, tickets=True)
         if words[0] == "go":
             return [str(binaries / "tls_peer"), settings.replace('"ciphers"', '"unused"')]
@@ -312,6 +319,16 @@ def _java(lab: Lab, u: Using, url: str, library: str, binaries: Path) -> list[st
     return [*words, "TlsClient", library or "httpclient", url, str(u.requests), str(u.timeout)]
 
 
+def _check(lab: Lab, u: Using, url: str, library: str, binaries: Path) -> list[str]:
+    """Return haproxy, which checks the server with a ClientHello of SSL 3.0."""
+    del url, library, binaries
+    (lab.folder / "check.cfg").write_text(
+        "defaults\n mode tcp\n timeout client 5s\n timeout server 5s\n timeout connect 1s\n timeout check 1s\n"
+        f"listen l\n bind 127.0.0.1:9\n option ssl-hello-chk\n server s 10.9.0.2:{PORT} check inter 1s\n"
+    )
+    return ["timeout", f"{u.timeout:g}", "haproxy", "-f", "check.cfg"]
+
+
 USERS: dict[str, Callable[[Lab, Using, str, str, Path], list[str]]] = {
     "curl": _curl,
     "wget": _wget,
@@ -322,6 +339,7 @@ USERS: dict[str, Callable[[Lab, Using, str, str, Path], list[str]]] = {
     "node": _peer("node", str(PEERS / "tls_peer.mjs")),
     "python": _peer(PYTHON, str(PEERS / "tls_peer.py")),
     "java": _java,
+    "check": _check,
     "connect": lambda *_: [sys.executable, "-c", f"import socket; socket.create_connection(('10.9.0.2', {PORT})).close()"],
 }
 REPEATS = ("go", "node", "python", "java")

@@ -56,13 +56,13 @@ def ask_with_ssl() -> None:
     made, session = context(ssl.Purpose.SERVER_AUTH), None
     for _ in range(s["requests"]):
         host, port = s["address"].split(":")
-        with socket.create_connection((host, int(port)), timeout=s["timeout"]) as plain:
-            with made.wrap_socket(plain, server_hostname=s["name"], session=session) as tls:
-                time.sleep(s["pause"])
-                if s["path"]:
-                    tls.sendall(f"GET / HTTP/1.1\r\nHost: {s['name']}\r\n\r\n".encode())
-                    tls.recv(65536)
-                session = tls.session
+        plain = socket.create_connection((host, int(port)), timeout=s["timeout"])
+        with made.wrap_socket(plain, server_hostname=s["name"], session=session) as tls:
+            time.sleep(s["pause"])
+            if s["path"]:
+                tls.sendall(f"GET / HTTP/1.1\r\nHost: {s['name']}\r\n\r\n".encode())
+                tls.recv(65536)
+            session = tls.session
 
 
 def ask_with_requests() -> None:
