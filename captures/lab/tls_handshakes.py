@@ -153,7 +153,7 @@ def _black_hole(host: Host | None) -> Iterator[None]:
 
 
 def score(words: Namespace, chosen: list[Plan]) -> int:
-    """Print wrong answers and the numbers of right ones. Return 1 if fewer than 98 % are right, or a healthy one is not silent."""
+    """Print wrong answers, and how many are right. Return 1 if fewer than 98 % are right, or a healthy one is not silent."""
     known = [one for one in chosen if (words.folder / f"{one.name}.json").exists()]
     views = [(one, words.folder / f"{one.name}-{point}.pcap") for one in known for point in ("client", "server")]
     right: Counter[str] = Counter()
