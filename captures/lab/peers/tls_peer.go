@@ -61,7 +61,7 @@ func main() {
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 	for range make([]struct{}, s.Requests) {
 		transport := &http.Transport{TLSClientConfig: config, TLSHandshakeTimeout: time.Duration(s.Timeout * float64(time.Second))}
-		client := http.Client{Transport: transport}
+		client := http.Client{Transport: transport, Timeout: time.Duration(2 * s.Timeout * float64(time.Second))}
 		answer, err := client.Get(s.Path)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
