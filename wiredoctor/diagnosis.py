@@ -158,7 +158,7 @@ def _resolve(
     known = gateways.Gateways()
     if exchanges.rows:
         known = gateways.find(
-            searched["exchanges"], searched["connections"], gaps=analysis.gaps, are_clocks_corrected=analysis.are_clocks_corrected
+            searched["exchanges"], searched["connections"], gaps=analysis.gaps, corrections=analysis.clock_corrections
         )
     if analysis.reported_tries is not None:
         known = known.with_tries(analysis.reported_tries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -26,18 +27,25 @@ class Run:
     memory: float
 
 
+_MEASURED = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+took = time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+print(json.dumps([process.returncode, *took]))
+"""
+"""A small process that runs a command: `ru_maxrss` of a new process begins with the memory of the one that started it."""
+
+
 def run(*words: str, environment: dict[str, str] | None = None) -> Run:
     """Run a command, its output thrown away; raise RuntimeError if it fails."""
-    start = time.perf_counter()
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
-    assert process.stderr
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}: {said.decode(errors='replace')}")
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    done = subprocess.run((sys.executable, "-S", "-c", _MEASURED, *words), capture_output=True, env=environment, check=True)
+    code, wall, cpu, memory = json.loads(done.stdout)
+    if code:
+        raise RuntimeError(f"{' '.join(words)} ended with {code}: {done.stderr.decode(errors='replace')}")
+    return Run(wall, cpu, memory)
 
 
 def analyze(path: Path, *more: str, environment: dict[str, str] | None = None) -> Run:

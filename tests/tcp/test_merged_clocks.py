@@ -90,15 +90,17 @@ def test_clocks_that_are_apart(tmp_path: Path, ahead: int) -> None:
     assert f"whose clocks differ, by up to {amount}:" in limit.replace(".00 ", " ").replace(".0 ", " ").replace("50 s", "5 s")
 
 
-@pytest.mark.parametrize(("wrong", "certain"), [(0, 4), (30 * MILLISECOND, 2)])
-def test_loopback_of_one_of_the_hosts(tmp_path: Path, wrong: int, certain: int) -> None:
+@WHOLE
+@pytest.mark.parametrize("ahead", [-300, 300])
+@pytest.mark.parametrize(("wrong", "certain"), [(0, 4), (30, 2)])
+def test_loopback_of_one_of_the_hosts(tmp_path: Path, wrong: int, certain: int, ahead: int) -> None:
     fronts, backs = of_gateway()
     text = "".join(BACK.format(back=number + 1, number=number) for number in (0, 1))
     for one, other in (("10.0.0.2:", "127.0.0.1:"), ("10.0.0.3:8001", "127.0.0.1:80"), ("0.016", "0.012"), ("0.002", "0.004")):
         text = text.replace(one, other)
-    second = SECOND + wrong
+    second = SECOND + wrong * MILLISECOND
     apps = [late(one, second if one.peers.client.endswith("1") else 0) for one in ladder_packets(text)]
-    theirs = at_server([*backs, *apps], 300 * MILLISECOND)
+    theirs = at_server([*backs, *apps], ahead * MILLISECOND)
     report = analyzed(tmp_path / "merged.pcap", [*fronts, *backs, *theirs])
     assert "differ, by up to 300 ms:" in report.limits[0]
     assert certain_pairs(report) == certain

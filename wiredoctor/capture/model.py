@@ -75,8 +75,11 @@ class Captured(Protocol):
         ...
 
     @property
-    def are_clocks_corrected(self) -> bool:
-        """True if the capture was merged from those of hosts with different clocks. The times are then those of one clock."""
+    def clock_corrections(self) -> Sequence[int]:
+        """The times (ns) by which the clocks of the hosts were corrected whose captures were merged; empty if no clock was.
+
+        The times of all packets are then those of one clock.
+        """
         ...
 
     @property

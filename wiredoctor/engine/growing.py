@@ -80,7 +80,7 @@ class GrowingCapture:
     """Always True, so no separate pass examines the order of the packets: the capture cannot be read again."""
     are_clocks_known = True
     """Always True: one host captures."""
-    are_clocks_corrected = False
+    clock_corrections = ()
     is_sorted = False
     is_disorder_proved = False
     is_shuffled = True

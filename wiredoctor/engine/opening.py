@@ -73,9 +73,9 @@ class CaptureFiles:
         return any(lanes is not None for lanes in self.lanes)
 
     @property
-    def are_clocks_corrected(self) -> bool:
-        """True if hosts with different clocks captured, and their differences are known."""
-        return self.clock_shifts is not None
+    def clock_corrections(self) -> Sequence[int]:
+        """The times (ns) by which the clocks of hosts are corrected; empty if all clocks agree, or were not compared."""
+        return () if self.clock_shifts is None else self.clock_shifts.of_hosts
 
     @property
     def is_growing(self) -> bool:

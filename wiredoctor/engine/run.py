@@ -234,9 +234,9 @@ class Analysis:
         return [(one.since, one.until) for one in self.records.drops.overwritten if one.since is not None]
 
     @property
-    def are_clocks_corrected(self) -> bool:
-        """True if hosts with different clocks captured. Connections on loopback addresses may then be off by the difference."""
-        return self.capture.are_clocks_corrected
+    def clock_corrections(self) -> Sequence[int]:
+        """The times (ns) by which the clocks of hosts were corrected. Connections on loopback addresses may need each of them."""
+        return self.capture.clock_corrections
 
     def limits_reached(self) -> list[str]:
         """Return one sentence for each limit that was reached."""

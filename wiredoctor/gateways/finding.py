@@ -32,16 +32,16 @@ MAX_COMPARED = 1000
 
 def find(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False, gaps: Sequence[tuple[int, int]] = (),
-    are_clocks_corrected: bool = False, evidence: Evidence | None = None,
+    corrections: Sequence[int] = (), evidence: Evidence | None = None,
 ) -> Gateways:  # fmt: skip
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them.
 
     The arguments are rows of tables.EXCHANGES and tables.CONNECTIONS of one capture, whose times come from one clock. With
     `possible`, also return every pair that nothing contradicts. `gaps`: the times (since, until, in ns) of which no packet was
-    analyzed; no pair is certain if a client waited for its response then. `are_clocks_corrected`: the times of connections of a
-    host to itself may be wrong by the difference of two hosts' clocks. `evidence`: the rows are only some of a capture that goes
-    on; which endpoints are gateways is decided by what is added to this object. Most captures contain no gateway, so the pairing
-    code is only imported if there may be one.
+    analyzed; no pair is certain if a client waited for its response then. `corrections`: the times (ns) by which the clocks of
+    several hosts were corrected; a connection of a host to itself may still need any of these. `evidence`: the rows are only some
+    of a capture that goes on; which endpoints are gateways is decided by what is added to this object. Most captures contain no
+    gateway, so the pairing code is only imported if there may be one.
     """
     asked = exchanges.filter("has_request")
     facts = asked.select(
@@ -68,7 +68,7 @@ def find(
 
     made = pairs(
         asked, connections, attempts(failed), clients, begun, possible=possible, gaps=gaps,
-        are_clocks_corrected=are_clocks_corrected, evidence=evidence,
+        corrections=corrections, evidence=evidence,
     )  # fmt: skip
     return made._replace(relayed=relayed)
 

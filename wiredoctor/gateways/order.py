@@ -239,6 +239,11 @@ def _elect(of_targets: Votes, of_ends: Votes, totals: Totals) -> Order:
     return of_targets.of_peers() | {pair: BehindGateway(hosts) for pair, hosts in chosen.items()}
 
 
+def votes_of(rows: Rows, group: Array) -> Votes:
+    """Count how often an exchange that ended lies within one at another endpoint, in the same group (see _votes)."""
+    return _votes(rows, group, np.ones(len(rows), bool))[0]
+
+
 def _votes(rows: Rows, group: Array, counted: Array) -> tuple[Votes, Votes]:
     """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 

@@ -12,6 +12,7 @@ from wiredoctor.gateways.attempts import FailedConnection, Gateway, other_addres
 from wiredoctor.gateways.edges import Allowed, Edges, ForwardedFor, Fronts, edges, possible
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups, places_of, read
 from wiredoctor.gateways.known import FIRST, POSSIBLE, SERVER_ERROR, SLACK, TRIES, Doubt, Gateways, Place
+from wiredoctor.gateways.loopback_clocks import NEARLY_ALL, with_own_clocks
 from wiredoctor.gateways.nested import StoredExchanges
 from wiredoctor.gateways.order import Evidence, Order, order
 from wiredoctor.gateways.rewriting import fronts_by_target
@@ -23,13 +24,9 @@ STORM = 3
 """The minimum number of a host's requests that prove, if each lies within an exchange of its own, that the host is a gateway."""
 
 
-NEARLY_ALL = 0.9
-"""The minimum share of an endpoint's requests that are paired with requests to another one if the times of both are correct."""
-
-
 def pairs(
     asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[FailedConnection], clients: frozenset[int], begun: int, *,
-    possible: bool = False, gaps: Sequence[tuple[int, int]] = (), are_clocks_corrected: bool = False,
+    possible: bool = False, gaps: Sequence[tuple[int, int]] = (), corrections: Sequence[int] = (),
     evidence: Evidence | None = None,
 ) -> Gateways:  # fmt: skip
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them, in a capture with one clock.
@@ -37,13 +34,13 @@ def pairs(
     `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the failed connections
     that may belong to a gateway (see `attempts`). `clients`: the connections whose requests show that the client is a gateway.
     `begun`: the time (ns) by which the first FIRST exchanges had begun.
-    `possible`: also return every pair that nothing contradicts. `gaps`, `are_clocks_corrected`, `evidence`: as
+    `possible`: also return every pair that nothing contradicts. `gaps`, `corrections`, `evidence`: as
     in `finding.find`.
     """
     whole = totals = None
     if evidence is None:
         # the filter comes first, because only the columns of the result are then created
-        rows = read(asked.filter(pl.col("request_start") <= begun), connections, FIRST)
+        rows = with_own_clocks(read(asked.filter(pl.col("request_start") <= begun), connections, FIRST), corrections)
         before = order(rows)
     else:
         rows = read(asked, connections)
@@ -52,13 +49,18 @@ def pairs(
         return Gateways(clients=clients)
     if evidence is None and len(rows) == FIRST:
         whole = StoredExchanges(asked, connections)
-        rows, totals = whole.nested(np.array([one.time for one in tried], np.int64)), whole.totals()
+        nested = whole.nested(np.array([one.time for one in tried], np.int64))
+        rows, totals = with_own_clocks(nested, corrections), whole.totals()
         before = order(rows, totals)
     here = {*np.unique(rows.server).tolist()}
     before = {pair: hosts for pair, hosts in before.items() if here.issuperset(pair)}
     assigned, alike = pair_rows(asked, rows, before, whole) if before else _nothing()
     cut = _cut(rows, gaps)
-    assigned = without_certainty(assigned, cut | _by_chance(rows, assigned) if are_clocks_corrected else cut)
+    if corrections:
+        cut |= _of_one_clock(rows, connections, 2 * max(corrections))
+        assigned = without_certainty(assigned, cut | _by_chance(rows, assigned))
+    else:
+        assigned = without_certainty(assigned, cut)
     made = _found(connections, rows, assigned, tried, clients, totals or Totals.of(rows), cut)
     made = made._replace(behind=_connections_behind(connections, rows, assigned))
     return made._replace(possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
@@ -121,6 +123,16 @@ def _cut(rows: Rows, gaps: Sequence[tuple[int, int]]) -> Array:
     since, until = (np.array(some, np.int64) for some in zip(*sorted(gaps), strict=True))
     place = np.searchsorted(until, rows.start, side="right")
     return (place < len(until)) & (since[np.minimum(place, len(until) - 1)] < rows.answered)
+
+
+def _of_one_clock(rows: Rows, connections: pl.LazyFrame, until: int) -> Array:
+    """Return, for each row, whether its connection was open when the capture began, and its exchange began before `until` (ns).
+
+    Packets of two hosts' captures are missing at the beginning for different times, so some packets have the times of the clock
+    that was not corrected.
+    """
+    opened_before = connections.filter(c("syn_time").is_null()).select("connection").collect()["connection"].to_numpy()
+    return np.isin(rows.connection, opened_before) & (rows.start < until)
 
 
 def _by_chance(rows: Rows, assigned: Assigned) -> Array:

@@ -134,6 +134,11 @@ class ClockShifts:
                 longest = max(longest, self.most[root] - self.ahead(host, 0), self.most[root] - self.ahead(root, 0))
         return longest
 
+    @property
+    def of_hosts(self) -> list[int]:
+        """How many ns must be added to the times of the hosts at the first connection that shows it, in ascending order."""
+        return sorted({int(self.most[root] - self.ahead(host, 0)) for host, root in self.roots.items()})
+
     def ahead(self, host: bytes, time: i64) -> i64:
         """Return by how many ns the clock of a host was ahead of that of its root at a time."""
         total: i64 = 0

@@ -18,8 +18,9 @@ How it is proved
     505, or is a TLS alert, and if the server accepted no such header on another connection. A page of HTML without a status
     line counts as a response, because some servers, such as Python's http.server, send it if they cannot read the request line.
 
-    If the server closed without sending a byte, its other connections prove it: there it answered the other protocol, and never
-    the one of this client. The confidence is medium then, because a server may close for other reasons.
+    If the server sent no byte before it closed, or before the client closed after a second or more, its other connections prove
+    it: there it answered the other protocol, and never the one of this client. The confidence is medium then, because a server
+    may close, or be silent, for other reasons.
 
 What it is not
     A client that goes on in the right protocol within a second has only probed, and is not reported: clients of registries, for
@@ -46,6 +47,7 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import PROTOCOLS
+from wiredoctor.text.durations import duration_text
 
 c = pl.col
 
@@ -87,6 +89,7 @@ RULE = Rule(
     ends=True,
 )
 
+SILENCE = Threshold("1 s", "the minimum time from the client's first bytes to its close for which a silent server counts")
 PROBE = Threshold(
     "1 s", "a client that goes on in the right protocol within this time has only probed; some clients try two protocols"
 )
@@ -100,7 +103,8 @@ def may_match() -> pl.Expr:
 class Facts(NamedTuple):
     """What is known of a connection in the wrong protocol. Times are in ns.
 
-    `answered`: how the server's first bytes begin (see the column `server_opening`); "" if it sent none. `proof`, `proof_frame`,
+    `answered`: how the server's first bytes begin (see the column `server_opening`); "" if it sent none. `closed_by`: the side
+    that closed the connection. `proof`, `proof_frame`,
     `proof_time`: another connection of the server, and the packet in which the server answered the other protocol.
     """
 
@@ -112,6 +116,7 @@ class Facts(NamedTuple):
     answer_time: int | None
     last_frame: int
     end: int
+    closed_by: str | None
     proof: int | None
     proof_frame: int | None
     proof_time: int | None
@@ -130,9 +135,11 @@ def _is_rejected() -> pl.Expr:
 
 
 def _is_closed() -> pl.Expr:
-    """Return whether the server closed without sending a byte, when it had acknowledged the client's first bytes."""
+    """Return whether the server sent no byte until it closed, or the client did, when the client's first bytes had arrived."""
     arrived = (c("client_bytes") > 0) & ((c("client_unacknowledged") == 0) | (c("close") == "rst"))
-    return c("client_opening").is_in([*_KINDS]) & (c("server_bytes") == 0) & (c("closed_by") == "server") & arrived
+    waited = (c("closed_by") == "client") & (c("end") - c("client_opening_time") >= SILENCE.value)
+    silent = (c("server_bytes") == 0) & ((c("closed_by") == "server") | waited)
+    return c("client_opening").is_in([*_KINDS]) & silent & arrived
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -140,7 +147,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     usable = c("handshake") & ~c("one_sided")
     rows = connections.filter(usable).select(
         *("connection", "client", "client_host", "server", "client_opening", "client_opening_frame", "client_opening_time"),
-        *("server_opening", "server_opening_frame", "server_opening_time", "start", "end", "last_frame"),
+        *("server_opening", "server_opening_frame", "server_opening_time", "start", "end", "last_frame", "closed_by"),
         _is_rejected().alias("rejected"),
         _is_closed().alias("closed"),
     )
@@ -154,7 +161,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         c("server_opening").alias("answered"),
         c("server_opening_frame").alias("answer_frame"),
         c("server_opening_time").alias("answer_time"),
-        *("last_frame", "proof", "proof_frame", "proof_time"),
+        *("last_frame", "closed_by", "proof", "proof_frame", "proof_time"),
     )
 
 
@@ -222,6 +229,7 @@ _ANSWERS = {
 }
 _FIRST = {"tls-alert": "a TLS alert", "html": "a page of HTML"}
 _CLOSED = "The server closed the connection without sending a byte."
+_SILENT = "The server acknowledged them and sent nothing until the client closed the connection, {} later."
 _ELSEWHERE = " On connection {}, it answered {}."
 _SPEAKS = {
     "tls-to-plain": "a plain HTTP request",
@@ -233,7 +241,8 @@ _SPEAKS = {
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about what the client sent, and what the server answered."""
-    answer = _ANSWERS.get(x.answered, _CLOSED)
+    silent = _SILENT.format(duration_text(x.end - x.start)) if x.closed_by == "client" else _CLOSED
+    answer = _ANSWERS.get(x.answered, silent)
     if x.proof is not None:
         answer += _ELSEWHERE.format(x.proof, _SPEAKS[x.kind])
     close = (x.last_frame, x.end, "the end of the connection: the server sent no data")

@@ -294,6 +294,7 @@ RULE = Rule(
         ("unsolicited-response", "connection"),  # the client took it for the response to its request
         ("unanswered", "exchange"),
         ("idle-cut", "exchange"),
+        ("wrong-protocol", "connection"),
         ("gateway-error", "exchange"),
         ("gateway-error", "front"),
         ("client-abort", "front"),
