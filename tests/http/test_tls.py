@@ -138,7 +138,8 @@ def test_lengths_that_do_not_fit(broken: bytes) -> None:
 
 
 def test_a_name_that_is_too_long_is_none() -> None:
-    assert heard(records(client_hello(server_name(b"a" * 256), alpn(b"h2")))) == Hello("TLS 1.2", "", "h2", versions="TLS 1.2", suites=2)
+    hello = heard(records(client_hello(server_name(b"a" * 256), alpn(b"h2"))))
+    assert (hello.version, hello.name, hello.protocols) == ("TLS 1.2", "", "h2")
 
 
 def test_a_hello_without_end_is_given_up() -> None:
@@ -163,12 +164,11 @@ def test_a_handshake_of_any_bytes_in_any_order() -> None:
     starts = [records(USUAL), records(server_hello(extension(VERSIONS, b"\x03\x04"))), records(server_hello()), b""]
     for _ in range(300):
         handshake = Handshake()
-        streams = [random.choice(starts) for _ in range(2)]
-        for direction, stream in enumerate(streams):
-            for _ in range(random.randrange(12)):
-                size = random.choice((1, 2, 4, 19, 25, 35, 53, 300))
-                stream += bytes([random.randrange(19, 25), 3, 3]) + vector(random.randbytes(size), 2)
-            streams[direction] = stream + random.randbytes(random.randrange(8))
+        streams: list[bytes] = []
+        for _ in range(2):
+            sizes = random.choices((1, 2, 4, 19, 25, 35, 53, 300), k=random.randrange(12))
+            more = [bytes([random.randrange(19, 25), 3, 3]) + vector(random.randbytes(size), 2) for size in sizes]
+            streams.append(random.choice(starts) + b"".join(more) + random.randbytes(random.randrange(8)))
         places = [0, 0]
         while any(place < len(stream) for place, stream in zip(places, streams, strict=True)):
             direction, size = random.randrange(2), random.randrange(1, 60)
