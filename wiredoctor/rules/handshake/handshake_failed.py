@@ -60,7 +60,6 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.tls_alerts import ABOUT_CLIENT_CERTIFICATE, BY_CLIENT, BY_EITHER, BY_SERVER, alert_text
 from wiredoctor.rules.shared.words import packets
-from wiredoctor.tables import PROTOCOLS
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -127,7 +126,7 @@ RULE = Rule(
     explained_by=(("wrong-protocol", "connection"), ("foreign-reset", "connection")),
     timeless=True,
     ends=True,
-    protocols=PROTOCOLS,
+    protocols=("tls",),
 )
 
 ONE_SEGMENT = Threshold(

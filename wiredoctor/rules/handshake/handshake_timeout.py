@@ -39,7 +39,6 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.words import packets
-from wiredoctor.tables import PROTOCOLS
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col
@@ -72,7 +71,7 @@ RULE = Rule(
     explained_by=(("unanswered", "connection"), ("foreign-reset", "connection")),
     absence=True,
     ends=True,
-    protocols=PROTOCOLS,
+    protocols=("tls",),
 )
 
 PATIENCE = Threshold("3 s", "servers that are busy answer sooner, and a client that closes sooner may have probed the port")
