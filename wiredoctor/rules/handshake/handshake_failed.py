@@ -185,7 +185,7 @@ def find(handshakes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _is_failed() -> pl.Expr:
     """Return whether a side ended the handshake before it was complete, unless it may have been a probe."""
-    both = c("accepted_time").is_not_null() & c("connected") & ~c("one_sided")
+    both = (c("versions_offered") != "") & c("accepted_time").is_not_null() & c("connected") & ~c("one_sided")
     usable = both & ~c("lost") & ~c("complete") & (c("ended_by") != "")
     by_client, alert = c("ended_by") == "client", c("ended_how") == "alert"
     answered = c("server_hello_frame").is_not_null()
