@@ -49,6 +49,16 @@ class Alert(NamedTuple):
         return self.number in (CLOSE_NOTIFY, USER_CANCELED)
 
 
+class Heard(NamedTuple):
+    """A hello that was read, as `Side` has it, in less memory."""
+
+    kind: int = 0
+    hello: Hello = NOTHING
+
+
+_NOTHING_HEARD = Heard()
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class Flight:
     """What one side has sent in the handshake.
@@ -60,7 +70,7 @@ class Flight:
     passed over. `is_off`: no more of its bytes are read.
     """
 
-    reader: Side = field(default_factory=Side)
+    reader: Side | Heard = _NOTHING_HEARD
     hello: Place | None = None
     end: Place | None = None
     changed: bool = False
@@ -133,7 +143,7 @@ class Handshake:
         self.is_over = True
         for flight in self.flights:
             flight.head = flight.content = flight.message = b""
-            flight.reader.message = bytearray()
+            flight.reader = Heard(flight.reader.kind, flight.reader.hello)
 
     def _begin_record(self, flight: Flight) -> None:
         """Read the header of a record."""
@@ -157,10 +167,12 @@ class Handshake:
 
     def _add_hello(self, flight: Flight, data: bytes, place: Place) -> None:
         """Add bytes to a hello, and read the messages behind it in the same record."""
-        reader = flight.reader
+        reader = flight.reader if isinstance(flight.reader, Side) else Side()
+        flight.reader = reader
         flight.hello_bytes += len(data)
         if reader.add(data):
             return
+        flight.reader = Heard(reader.kind, reader.hello)
         if not reader.kind or self.is_lost:  # the hello of the other side may still be read
             self.is_lost = flight.is_off = True
         flight.hello = flight.end = place
