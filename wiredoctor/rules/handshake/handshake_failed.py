@@ -58,9 +58,10 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
-from wiredoctor.rules.shared.tls_alerts import ABOUT_CLIENT_CERTIFICATE, BY_CLIENT, BY_EITHER, BY_SERVER, alert_text
+from wiredoctor.rules.shared.tls_alerts import ABOUT_CLIENT_CERTIFICATE, BY_CLIENT, BY_EITHER, BY_SERVER
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.text.durations import duration_text
+from wiredoctor.text.tls_alerts import describe_alert
 
 c = pl.col
 
@@ -229,7 +230,7 @@ def _side() -> pl.Expr:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about what ended the handshake and what the client had offered, and the packets of the handshake."""
-    alert = "" if x.alert is None else alert_text(x.alert)
+    alert = "" if x.alert is None else describe_alert(x.alert)
     evidence = packets(
         (x.client_hello_frame, x.client_hello_time, f"the ClientHello{_to_name(x)}"),
         (x.server_hello_frame, x.server_hello_time, "the ServerHello"),
@@ -247,7 +248,7 @@ def _to_name(x: Facts) -> str:
 def _end(x: Facts) -> str:
     """Return what ended the handshake, without its sender."""
     if x.ended_how == "alert":
-        return "encrypted alert" if x.alert is None else f"alert {alert_text(x.alert)}"
+        return "encrypted alert" if x.alert is None else f"alert {describe_alert(x.alert)}"
     return {"close-notify": "close_notify", "fin": "FIN", "rst": "RST"}[x.ended_how]
 
 
@@ -269,7 +270,7 @@ def _failure(x: Facts) -> str:
     if x.alert is None:
         shown = "The length of the record shows that it is an alert. Which one it is, only the keys would show."
         return f"The {x.ended_by} sent an encrypted alert {_progress(x)}. {shown}"
-    return f"The {x.ended_by} sent the alert {alert_text(x.alert)} {_progress(x)}."
+    return f"The {x.ended_by} sent the alert {describe_alert(x.alert)} {_progress(x)}."
 
 
 def _details(x: Facts) -> str:
