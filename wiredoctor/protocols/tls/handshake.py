@@ -89,9 +89,13 @@ class Flight:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Handshake:
-    """The TLS handshake of a connection. `is_lost`: its records cannot be followed, so nothing is known of its end."""
+    """The TLS handshake of a connection.
+
+    `is_1_3`: the server chose TLS 1.3. `is_lost`: its records cannot be followed, so nothing is known of its end.
+    """
 
     flights: tuple[Flight, Flight] = field(default_factory=lambda: (Flight(), Flight()))
+    is_1_3: bool = False
     certificate_asked: bool = False
     is_complete: bool = False
     is_lost: bool = False
@@ -157,7 +161,7 @@ class Handshake:
     def _add_content(self, direction: int, part: bytes, place: Place) -> None:
         """Read the handshake messages that are not encrypted."""
         flight = self.flights[direction]
-        if flight.head[0] != HANDSHAKE or (flight.changed and not self._is_1_3()):
+        if flight.head[0] != HANDSHAKE or (flight.changed and not self.is_1_3):
             return
         if flight.hello is None:
             header = flight.head if flight.left + len(part) == int.from_bytes(flight.head[3:]) else b""
@@ -173,6 +177,7 @@ class Handshake:
         if reader.add(data):
             return
         flight.reader = Heard(reader.kind, reader.hello)
+        self.is_1_3 = self.is_1_3 or reader.hello.is_1_3
         if not reader.kind or self.is_lost:  # the hello of the other side may still be read
             self.is_lost = flight.is_off = True
         flight.hello = flight.end = place
@@ -195,9 +200,6 @@ class Handshake:
                 flight.skipped = int.from_bytes(flight.message[1:])
                 flight.message = b""
 
-    def _is_1_3(self) -> bool:
-        return self.hello_of(_SERVER_HELLO).is_1_3
-
     def _end_record(self, direction: int, place: Place) -> None:
         """Note what a complete record means for the handshake."""
         flight, peer = self.flights[direction], self.flights[1 - direction]
@@ -211,15 +213,15 @@ class Handshake:
         if kind == ALERT:
             self._note_alert(flight, size, place)
             return
-        if self._is_1_3() and kind == APPLICATION_DATA:
+        if self.is_1_3 and kind == APPLICATION_DATA:
             self._note_1_3(direction, size, place)
         elif kind == HANDSHAKE:
             flight.end = place
-            if flight.changed and not self._is_1_3() and flight.finished is None:
+            if flight.changed and not self.is_1_3 and flight.finished is None:
                 flight.finished = place
         else:
             flight.sent_content = True
-        if not self._is_1_3() and (
+        if not self.is_1_3 and (
             (flight.finished is not None and peer.finished is not None) or (flight.sent_content and peer.sent_content)
         ):
             self._complete()
@@ -228,7 +230,7 @@ class Handshake:
         if flight.alert is not None and flight.alert.level == _FATAL:
             return
         level, number = (flight.content[0], flight.content[1]) if size == 2 else (None, None)
-        if level is not None and self._is_1_3() and number not in (CLOSE_NOTIFY, USER_CANCELED):
+        if level is not None and self.is_1_3 and number not in (CLOSE_NOTIFY, USER_CANCELED):
             level = _FATAL  # RFC 8446 section 6: the level is implied
         flight.alert = Alert(level, number, place)
 
@@ -237,7 +239,7 @@ class Handshake:
         flight = self.flights[direction]
         if size in _ENCRYPTED_ALERT:
             flight.alert = Alert(None, None, place)
-        elif direction != self.client():
+        elif flight.reader.kind != _CLIENT_HELLO:
             if self.flights[1 - direction].finished is not None:
                 self._complete()  # a ticket or a response: the server has accepted the client's certificate
             flight.end = place
