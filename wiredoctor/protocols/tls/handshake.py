@@ -49,14 +49,14 @@ class Alert(NamedTuple):
         return self.number in (CLOSE_NOTIFY, USER_CANCELED)
 
 
-class Heard(NamedTuple):
+class ReadHello(NamedTuple):
     """A hello that was read, as `Side` has it, in less memory."""
 
     kind: int = 0
     hello: Hello = NOTHING
 
 
-_NOTHING_HEARD = Heard()
+_NO_HELLO = ReadHello()
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -70,7 +70,7 @@ class Flight:
     passed over. `is_off`: no more of its bytes are read.
     """
 
-    reader: Side | Heard = _NOTHING_HEARD
+    reader: Side | ReadHello = _NO_HELLO
     hello: Place | None = None
     end: Place | None = None
     changed: bool = False
@@ -154,7 +154,7 @@ class Handshake:
         self.is_over = True
         for flight in self.flights:
             flight.head = flight.content = flight.message = b""
-            flight.reader = Heard(flight.reader.kind, flight.reader.hello)
+            flight.reader = ReadHello(flight.reader.kind, flight.reader.hello)
 
     def _begin_record(self, flight: Flight) -> None:
         """Read the header of a record."""
@@ -183,7 +183,7 @@ class Handshake:
         flight.hello_bytes += len(data)
         if reader.add(data):
             return
-        flight.reader = Heard(reader.kind, reader.hello)
+        flight.reader = ReadHello(reader.kind, reader.hello)
         self.is_1_3 = self.is_1_3 or reader.hello.is_1_3
         if not reader.kind or self.cannot_follow:  # the hello of the other side may still be read
             self.cannot_follow = flight.is_off = True
