@@ -177,4 +177,4 @@ def test_a_handshake_of_any_bytes_in_any_order() -> None:
             handshake.add(direction, part, 1, 0)
         kept = [flight.reader.message for flight in handshake.flights if isinstance(flight.reader, Side)]
         assert all(len(message) < limits.TLS_HELLO.value for message in kept)
-        assert not (handshake.is_complete and handshake.is_lost)
+        assert not (handshake.is_complete and handshake.cannot_follow)

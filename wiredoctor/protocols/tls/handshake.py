@@ -91,15 +91,22 @@ class Flight:
 class Handshake:
     """The TLS handshake of a connection.
 
-    `is_1_3`: the server chose TLS 1.3. `is_lost`: its records cannot be followed, so nothing is known of its end.
+    `is_1_3`: the server chose TLS 1.3. `cannot_follow`: bytes are missing, or are not TLS. `is_unclear`: the client has sent
+    encrypted records of TLS 1.3, none of which is a Finished by its length; some clients send other messages in the same record.
     """
 
     flights: tuple[Flight, Flight] = field(default_factory=lambda: (Flight(), Flight()))
     is_1_3: bool = False
     certificate_asked: bool = False
     is_complete: bool = False
-    is_lost: bool = False
+    cannot_follow: bool = False
+    is_unclear: bool = False
     is_over: bool = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing is known of the end of the handshake."""
+        return self.cannot_follow or self.is_unclear
 
     def result(self) -> TlsFacts:
         """Return the version, the server's name, the offered and the chosen protocols, and whether part of the ClientHello was
@@ -140,7 +147,7 @@ class Handshake:
 
     def lose(self) -> None:
         """Stop following the records, because bytes are missing or are not TLS."""
-        self.is_lost = self.is_lost or not self.is_complete
+        self.cannot_follow = self.cannot_follow or not self.is_complete
         self._stop()
 
     def _stop(self) -> None:
@@ -156,7 +163,7 @@ class Handshake:
         flight.content = b""
         known = CHANGE_CIPHER_SPEC <= flight.head[0] <= APPLICATION_DATA and flight.head[1] == 3
         if not known or not 0 < flight.left <= (1 << 14) + 2048 or flight.records > MOST_RECORDS:
-            self.is_lost = flight.is_off = True
+            self.cannot_follow = flight.is_off = True
 
     def _add_content(self, direction: int, part: bytes, place: Place) -> None:
         """Read the handshake messages that are not encrypted."""
@@ -178,8 +185,8 @@ class Handshake:
             return
         flight.reader = ReadHello(reader.kind, reader.hello)
         self.is_1_3 = self.is_1_3 or reader.hello.is_1_3
-        if not reader.kind or self.is_lost:  # the hello of the other side may still be read
-            self.is_lost = flight.is_off = True
+        if not reader.kind or self.cannot_follow:  # the hello of the other side may still be read
+            self.cannot_follow = flight.is_off = True
         flight.hello = flight.end = place
         if reader.rest:
             self._skip_messages(flight, reader.rest)
@@ -240,22 +247,22 @@ class Handshake:
         if size in _ENCRYPTED_ALERT:
             flight.alert = Alert(None, None, place)
         elif flight.reader.kind != _CLIENT_HELLO:
-            if self.flights[1 - direction].finished is not None:
-                self._complete()  # a ticket or a response: the server has accepted the client's certificate
+            if self.flights[1 - direction].finished is not None or self.is_unclear:
+                self._complete()  # a ticket or a response: the server has accepted the client's messages
             flight.end = place
         elif flight.finished is not None:
             flight.sent_content = True
         elif flight.reader.hello.early_data:
             self.lose()  # early data may have any length
         elif size in _FINISHED:
-            flight.finished = place
+            flight.finished, self.is_unclear = place, False
             if not self.certificate_asked:
                 self._complete()
         elif size != _END_OF_EARLY_DATA:
-            self.certificate_asked = True
+            self.certificate_asked = self.is_unclear = True
 
     def _complete(self) -> None:
-        self.is_complete = not self.is_lost
+        self.is_complete = not self.cannot_follow
         self._stop()
 
 

@@ -35,7 +35,9 @@ What it is not
     have probed. handshake-timeout reports clients that waited. Once the handshake is complete, a close is the end of a connection
     that was not needed. A ClientHello that offers only SSL 3.0 is a health check (haproxy: option ssl-hello-chk), and its
     rejection is a note. wrong-protocol reports a server that does not speak TLS on this port, and foreign-reset a
-    device that closed in the name of another host. Nothing is reported if only one direction was captured.
+    device that closed in the name of another host. Nothing is reported if only one direction was captured, or if bytes are
+    missing. In TLS 1.3, nothing is reported either if no record of the client has the length of a Finished: some clients send
+    other messages in the same record.
 
 What to do
     Kind protocol-version: allow a common version, usually TLS 1.2 or 1.3, on the older side. Kind no-shared-parameters: allow a
