@@ -43,7 +43,7 @@ from wiredoctor.tables import (
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
 
-FAMILIES = ("stalls", "lifetime", "streaming", "framing", "round-trips", "gateways", "capture")
+FAMILIES = ("handshake", "stalls", "lifetime", "streaming", "framing", "round-trips", "gateways", "capture")
 """Families in the order of the page; rules about the capture itself come last."""
 
 TABLES_HEAD = """\

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from impairments import Conditions
 
 OFFLOADS = ("tso", "gso", "gro", "tx", "rx", "sg")
+PREFIX = "wd"
+"""The beginning of the names of namespaces."""
+
 STARTED_WITHIN = 20.0
 """The maximum time in seconds until a server, or tcpdump, is ready."""
 
@@ -97,7 +100,7 @@ def _ip(*words: str) -> None:
 @contextmanager
 def namespaces() -> Iterator[tuple[Host, Host]]:
     """Yield a client (10.9.0.1, fd00:9::1) and a server (10.9.0.2, fd00:9::2) that are not joined yet; remove them at the end."""
-    tag = f"wd{os.getpid()}"
+    tag = f"{PREFIX}{os.getpid()}"
     client = Host(f"{tag}c", "10.9.0.1", "fd00:9::1", "02:00:0a:09:00:01")
     server = Host(f"{tag}s", "10.9.0.2", "fd00:9::2", "02:00:0a:09:00:02")
     with ExitStack() as cleanup:

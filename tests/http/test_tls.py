@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from wiredoctor import limits
-from wiredoctor.protocols.tls.hello import NOTHING, SILENT, Handshake, Hello, Side
+from wiredoctor.protocols.tls.handshake import Handshake
+from wiredoctor.protocols.tls.hello import NOTHING, SILENT, Hello, Side
 
 NAME, PROTOCOLS, VERSIONS, ENCRYPTED = 0, 16, 43, 0xFE0D
 
@@ -53,7 +54,7 @@ def heard(stream: bytes) -> Hello:
 
 
 USUAL = client_hello(server_name(b"www.example.org"), alpn(b"h2", b"http/1.1"), versions(0x4A4A, 0x0304, 0x0303))
-TOLD = Hello("TLS 1.3", "www.example.org", "h2,http/1.1", False)
+TOLD = Hello("TLS 1.3", "www.example.org", "h2,http/1.1", versions="TLS 1.3, TLS 1.2", suites=2)
 
 
 def test_a_hello_of_the_client() -> None:
@@ -76,8 +77,8 @@ def test_over_several_segments(size: int) -> None:
 
 def test_both_hellos() -> None:
     handshake = Handshake()
-    handshake.sides[1].add(records(USUAL))
-    handshake.sides[0].add(records(server_hello(alpn(b"h2"))))
+    assert handshake.add(1, records(USUAL), 1, 0)
+    assert handshake.add(0, records(server_hello(alpn(b"h2"))), 2, 0)
     assert handshake.result() == ("TLS 1.2", "www.example.org", "h2,http/1.1", "h2", False)
 
 
@@ -137,7 +138,8 @@ def test_lengths_that_do_not_fit(broken: bytes) -> None:
 
 
 def test_a_name_that_is_too_long_is_none() -> None:
-    assert heard(records(client_hello(server_name(b"a" * 256), alpn(b"h2")))) == Hello("TLS 1.2", "", "h2", False)
+    hello = heard(records(client_hello(server_name(b"a" * 256), alpn(b"h2"))))
+    assert (hello.version, hello.name, hello.protocols) == ("TLS 1.2", "", "h2")
 
 
 def test_a_hello_without_end_is_given_up() -> None:
@@ -154,3 +156,25 @@ def test_a_hello_without_end_is_given_up() -> None:
 
 def test_records_of_nothing_are_no_hello() -> None:
     assert not Side().add(b"\x16\x03\x01\0\0" * 10)
+
+
+def test_a_handshake_of_any_bytes_in_any_order() -> None:
+    """No bytes raise an exception, and what is kept of them is bounded."""
+    random = Random(5246)
+    starts = [records(USUAL), records(server_hello(extension(VERSIONS, b"\x03\x04"))), records(server_hello()), b""]
+    for _ in range(300):
+        handshake = Handshake()
+        streams: list[bytes] = []
+        for _ in range(2):
+            sizes = random.choices((1, 2, 4, 19, 25, 35, 53, 300), k=random.randrange(12))
+            more = [bytes([random.randrange(19, 25), 3, 3]) + vector(random.randbytes(size), 2) for size in sizes]
+            streams.append(random.choice(starts) + b"".join(more) + random.randbytes(random.randrange(8)))
+        places = [0, 0]
+        while any(place < len(stream) for place, stream in zip(places, streams, strict=True)):
+            direction, size = random.randrange(2), random.randrange(1, 60)
+            part = streams[direction][places[direction] : places[direction] + size]
+            places[direction] += size
+            handshake.add(direction, part, 1, 0)
+        kept = [flight.reader.message for flight in handshake.flights if isinstance(flight.reader, Side)]
+        assert all(len(message) < limits.TLS_HELLO.value for message in kept)
+        assert not (handshake.is_complete and handshake.cannot_follow)

@@ -359,7 +359,7 @@ def _has_reason(bit: int) -> Maker:
 
 
 def event_frame(table: Table, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame | View:
-    """Return rows of `table` (`faults`, `foreign_closes` or `oddities`) as a data frame; an empty View if there are no rows."""
+    """Return rows of `table`, whose rows are tuples, as a data frame; an empty View if there are no rows."""
     return table.frame({name: [row[i] for row in rows] for i, name in enumerate(table.schema)}) if rows else View([], table)
 
 

@@ -268,7 +268,7 @@ def _coverage(
     judged = exchanges.get("judged", 0)
     both = sum(carried[f"both_{name}"] for name in CARRIED)
     rows: dict[TableSubject, int] = {"exchanges": judged, "segments": both, "connections": carried["rows"], "captures": captures}
-    # payload that is not HTTP is judged for stalls only
+    # payload that is not HTTP is judged for stalls and TLS handshakes only
     of_http = {**rows, "segments": carried["both_http"]}
     had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http)[_subject_of(r)]]
     reasons = _CONNECTIONS if cut is None else _CONNECTIONS | {"unknown": _CUT[cut >= _TOO_SHORT].format(cut)}
@@ -337,11 +337,12 @@ def _count_checked(report: Report, carried: dict[str, int], exchanges: int, capt
 
     asked = report.checked
     capture = {name: rule for name, rule in asked.items() if rule.family == "capture"}
+    shakes = {name: rule for name, rule in asked.items() if rule.family == "handshake"}
     timing = {name: rule for name, rule in asked.items() if rule.family == "stalls" and _subject_of(rule) != "exchanges"}
     connects = {name: rule for name, rule in timing.items() if rule.table == "connections"}
     looked = [
-        about("http", carried["both_http"], {name: rule for name, rule in asked.items() if name not in capture}),
-        about("tls", carried["both_tls"], timing),
+        about("http", carried["both_http"], {name: rule for name, rule in asked.items() if name not in capture | shakes}),
+        about("tls", carried["both_tls"], timing | shakes),
         about("http2", carried["both_http2"], timing),
         about("unknown", carried["both_unknown"], timing),
         about("none", carried["none"], connects, named=True),

@@ -14,7 +14,7 @@ means: at the capture point.
 from __future__ import annotations
 
 from wiredoctor.tables.all_tables import DERIVED, EVENT_TABLES, READ_AGAIN, RULE_TABLES, TABLES
-from wiredoctor.tables.connection_tables import CONNECTIONS, FOREIGN_CLOSES, FRONTS, PROTOCOLS, TRIES
+from wiredoctor.tables.connection_tables import CONNECTIONS, FOREIGN_CLOSES, FRONTS, HANDSHAKES, PROTOCOLS, TRIES
 from wiredoctor.tables.constants import (
     ACK,
     ALL_BUT_A_BYTE,
@@ -91,5 +91,5 @@ __all__ += ["PROTOCOLS", "PSH", "READ_AGAIN", "RECORDS", "RECOVERIES", "RELEASES
 __all__ += ["SECOND", "SEGMENTS", "SERVER", "SMALL", "STATE_COLUMNS", "STATUSES", "STORED_EXCHANGES", "SYN", "TABLES", "TEXT"]
 __all__ += ["TRANSFERS", "TRIES", "U8", "U16", "U32", "U64", "UNACKNOWLEDGED", "UNANSWERED_PROBES", "URG", "WHOLE"]
 __all__ += ["WINDOW_STALLS", "WITH_FIN", "Array", "Column", "Columns", "Rows", "Subject", "Table", "of_captures"]
-__all__ += ["of_connections", "of_exchanges", "of_protocols", "with_old_names"]
+__all__ += ["HANDSHAKES", "of_connections", "of_exchanges", "of_protocols", "with_old_names"]
 __all__ += ["DONE_EVENT", "ERROR_EVENT", "MARKED_EVENT", "MAYBE_ERROR_EVENT", "NO_EVENT", "OTHER_EVENT", "REPEATED_EVENT"]

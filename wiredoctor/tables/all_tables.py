@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from wiredoctor.tables.connection_tables import CONNECTIONS, FOREIGN_CLOSES, FRONTS, TRIES
+from wiredoctor.tables.connection_tables import CONNECTIONS, FOREIGN_CLOSES, FRONTS, HANDSHAKES, TRIES
 from wiredoctor.tables.event_tables import CLOSURES, RECOVERIES, RELEASES, RUNS, TRANSFERS, UNACKNOWLEDGED, WINDOW_STALLS
 from wiredoctor.tables.exchange_tables import AT_ITS_END, AT_THE_CLOSE, EXCHANGES
 from wiredoctor.tables.message_tables import BURSTS, FAULTS, MESSAGES
@@ -33,6 +33,7 @@ RULE_TABLES = (
         "exchanges": AT_ITS_END.table,
         "closes": AT_THE_CLOSE.table,
         "foreign_closes": FOREIGN_CLOSES,
+        "handshakes": HANDSHAKES,
         "tries": TRIES,
         "fronts": FRONTS,
     }

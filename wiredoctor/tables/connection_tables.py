@@ -266,6 +266,57 @@ FOREIGN_CLOSES = Table(
     writer="core/tcp/origins.py:ForeignCloses.write",
 )
 
+HANDSHAKES = Table(
+    "handshakes",
+    "the TLS handshake of a connection whose first bytes are a ClientHello, written when the connection is over. Without keys, "
+    "encrypted messages are known by the type, length and place of their records",
+    (
+        _c("connection", I64, "connection id"),
+        _c("tls_version", TEXT, "as in `connections`"),
+        _c("server_name", TEXT, "server name in the ClientHello (SNI)"),
+        _c("alpn_offered", TEXT, "protocols that the ClientHello offers (ALPN), separated by commas"),
+        _c("versions_offered", TEXT, "TLS versions that the ClientHello offers, newest first, separated by commas"),
+        _c("suites_offered", I32, "number of cipher suites that the ClientHello offers"),
+        _n("client_hello_frame", I64, "packet with the end of the ClientHello"),
+        _n("client_hello_time", I64, "time of `client_hello_frame`", "ns"),
+        _c("hello_bytes", I64, "size of the records with the ClientHello", "bytes"),
+        _n("client_acknowledged", I64, "offset in the client's stream up to which the server acknowledged data", "bytes"),
+        _n("server_hello_frame", I64, "packet with the end of the ServerHello, or of a HelloRetryRequest"),
+        _n("server_hello_time", I64, "time of `server_hello_frame`", "ns"),
+        _n("flight_frame", I64, "packet with the end of the server's newest handshake message"),
+        _n("flight_time", I64, "time of `flight_frame`", "ns"),
+        _flag("client_changed", "the client sent a ChangeCipherSpec"),
+        _n("client_finished_frame", I64, "packet with the client's Finished"),
+        _n("client_finished_time", I64, "time of `client_finished_frame`", "ns"),
+        _flag(
+            "certificate_asked",
+            "the server asked for a certificate of the client: its CertificateRequest or, in TLS 1.3, a record of the client "
+            "before its Finished shows that",
+        ),
+        _flag(
+            "complete",
+            "both sides sent their Finished; in TLS 1.3 the client did and, if the server had asked for a certificate, the "
+            "server then sent something else than an alert",
+        ),
+        _flag("lost", "the records could not be followed: bytes are missing, or their meaning is unknown"),
+        _c("server_bytes", I64, "payload bytes from the server", "bytes"),
+        _n("accepted_time", I64, "time of the server's SYN-ACK", "ns"),
+        _flag("connected", "the client acknowledged a packet from the server"),
+        _flag("one_sided", "as in `connections`"),
+        _n("rtt_client", I64, "round trip from the capture point to the client", "ns"),
+        _n("rtt_server", I64, "round trip from the capture point to the server", "ns"),
+        _c("ended_by", TEXT, "client or server: the side of the first fatal alert, close_notify, FIN or RST; empty if none"),
+        _c("ended_how", TEXT, "alert, close-notify, fin or rst; an alert that crossed the other side's close goes before it"),
+        _n("alert", I32, "number of the alert; null if it is encrypted"),
+        _n("ended_frame", I64, "packet with that alert or close"),
+        _n("ended_time", I64, "time of `ended_frame`", "ns"),
+        _n("ended_ack", I64, "offset in the peer's stream that the FIN or RST acknowledges", "bytes"),
+        _c("final_at", I64, "capture time of the state that the row describes", "ns"),
+    ),
+    subject="connections",
+    writer="core/rows/handshake_rows.py:HandshakeRows.write",
+)
+
 TRIES = Table(
     "tries",
     "an attempt by a gateway to serve a client's exchange, if the capture has both sides of the gateway: a request that it "

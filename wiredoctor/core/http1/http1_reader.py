@@ -72,5 +72,5 @@ def read_hello(conversation: Conversation, reader: Reader, found: Range) -> None
     if found.at >= 0:
         at = found.place(reader.pos)
         data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
-    recognition.continue_tls(conversation, reader, data)
+    recognition.continue_tls(conversation, reader, data, found)
     reader.pos = found.end

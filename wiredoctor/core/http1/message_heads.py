@@ -243,7 +243,7 @@ def reject_head(conversation: Conversation, reader: Reader, found: Range, data: 
     was_partial = reader.partial is not None
     incomplete_heads.abandon_head(conversation, reader)
     if reader.kind < 0 and not reader.is_seeking:
-        recognition.recognize(conversation, reader, data)
+        recognition.recognize(conversation, reader, data, found)
     if reader.mode == TLS:
         reader.pos = read_to
         return

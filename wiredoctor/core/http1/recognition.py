@@ -11,8 +11,8 @@ from wiredoctor.core.http1.http_state import HTTP2, TLS_PROTOCOL, HttpState, Ope
 from wiredoctor.core.http1.message import OFF, TLS, Exchange
 from wiredoctor.core.http1.reader import STARTS, Reader
 from wiredoctor.core.http1.stream import Range
+from wiredoctor.protocols.tls.handshake import Handshake as TlsHandshake
 from wiredoctor.protocols.tls.hello import HANDSHAKE
-from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
 CLOSE_FRAME: Final = 0x88
 """The first octet of a WebSocket Close frame: opcode 8, last fragment."""
@@ -74,7 +74,7 @@ def response_opening(data: bytes) -> i64:
     return i64(2) if status in (b"400", b"501", b"505") else i64(1)
 
 
-def recognize(conversation: HttpState, reader: Reader, data: bytes) -> None:
+def recognize(conversation: HttpState, reader: Reader, data: bytes, found: Range) -> None:
     """Recognize a protocol other than HTTP/1 by a direction's first payload. If there is one, stop reading HTTP there."""
     if conversation.client >= 0:
         return
@@ -82,7 +82,7 @@ def recognize(conversation: HttpState, reader: Reader, data: bytes) -> None:
         conversation.protocol = HTTP2
     elif len(data) > 2 and 0x14 <= data[0] <= 0x17 and data[1] == 3:
         conversation.protocol = TLS_PROTOCOL
-        if begin_tls(conversation, reader, data):
+        if begin_tls(conversation, reader, data, found):
             return
     else:
         return
@@ -90,20 +90,23 @@ def recognize(conversation: HttpState, reader: Reader, data: bytes) -> None:
     reader.mode = OFF
 
 
-def begin_tls(conversation: HttpState, reader: Reader, data: bytes) -> bool:
+def begin_tls(conversation: HttpState, reader: Reader, data: bytes, found: Range) -> bool:
     """Parse the first bytes of a TLS handshake; return whether more bytes are needed."""
     if conversation.tls is None:
         if data[0] != HANDSHAKE:
             return False
         conversation.tls = TlsHandshake()
-    wants_more = conversation.tls.sides[reader.direction].add(data)
+    wants_more = conversation.tls.add(reader.direction, data, found.frame, found.time)
     reader.mode = TLS if wants_more else OFF
     return wants_more
 
 
-def continue_tls(conversation: HttpState, reader: Reader, data: bytes) -> None:
+def continue_tls(conversation: HttpState, reader: Reader, data: bytes, found: Range) -> None:
     """Parse more bytes of a TLS handshake. `data` is empty if these bytes were not captured."""
-    if conversation.tls is None or not data or not conversation.tls.sides[reader.direction].add(data):
+    tls = conversation.tls
+    if tls is not None and not data:
+        tls.lose()
+    if tls is None or not tls.add(reader.direction, data, found.frame, found.time):
         reader.mode = OFF
 
 

@@ -9,6 +9,7 @@ from mypy_extensions import i64
 from wiredoctor.core.http1.http_state import HttpState, Opening
 from wiredoctor.core.octets import BytesWriter, read_i16_be, read_i32_be, read_i64_be, write_i64_le
 from wiredoctor.core.rows.cells import Rows, pack_cells
+from wiredoctor.core.rows.handshake_rows import HandshakeRows
 from wiredoctor.core.tcp.clocks import count_ticks
 from wiredoctor.core.tcp.closes import who_closed
 from wiredoctor.core.tcp.connection import Connection, Handshake, Oddities, RepeatedSyn, SecondCopies, Side, SynError
@@ -74,13 +75,14 @@ class ConnectionRows:
     """Writes the table `connections`.
 
     `hellos`: the parsed TLS hellos of the connections. `translated`: the keys (addresses and ports) of connections after address
-    translation.
+    translation. `handshakes`: the rows of the table `handshakes`.
     """
 
     def __init__(self) -> None:
         self.rows: Rows = Rows(len(NUMBERS))
         self.hellos: list[TlsFacts] = []
         self.translated: list[bytes] = []
+        self.handshakes: HandshakeRows = HandshakeRows()
 
     def write(self, connection: Connection, speaker: i64, content: HttpState | None, clock: i64) -> None:
         """Write the row of a connection.
@@ -137,6 +139,8 @@ class ConnectionRows:
         write_i64_le(out, clock)
         write_ends(out, connection.key, direction)
         self.write_content(content, direction)
+        if content is not None:
+            self.handshakes.write(connection, content, is_one_sided(connection), clock)
 
     def write_content(self, content: HttpState | None, client: i64) -> None:
         """Write the columns CONTENT: protocol, number of exchanges, packets cut off by the snap length, first bytes, TLS hellos.

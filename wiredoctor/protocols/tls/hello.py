@@ -16,7 +16,7 @@ MAX_NAME = 255
 """The maximum size of a host name in bytes (RFC 1035 section 3.1)."""
 
 HANDSHAKE, _CLIENT, _SERVER = 22, 1, 2
-_SERVER_NAME, _PROTOCOLS, _VERSIONS = 0, 16, 43
+_SERVER_NAME, _PROTOCOLS, _EARLY_DATA, _VERSIONS = 0, 16, 42, 43
 _HIDING = frozenset({0xFE0D, 0xFFCE})
 """The extensions encrypted_client_hello (RFC 9849), and encrypted_server_name of its earlier drafts."""
 _VERSION = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
@@ -29,13 +29,18 @@ class Hello(NamedTuple):
 
     version: the TLS version that the server chose, or the highest one that the client offers. name: the server name (SNI).
     protocols: the ALPN protocols, such as "h2,http/1.1". hides: a part of the ClientHello is encrypted, so the true name may
-    differ.
+    differ. versions: the versions that the client offers, such as "TLS 1.3, TLS 1.2". suites: the number of cipher suites that it
+    offers. is_1_3: the server chose TLS 1.3, or a draft of it. early_data: the client offers early data.
     """
 
     version: str = ""
     name: str = ""
     protocols: str = ""
     hides: bool = False
+    versions: str = ""
+    suites: int = 0
+    is_1_3: bool = False
+    early_data: bool = False
 
 
 NOTHING = Hello()
@@ -50,6 +55,7 @@ class Side:
     """The TLS records that one side has sent, until its hello is complete.
 
     `record`: the number of missing bytes of the current record. `kind`: 1 ClientHello, 2 ServerHello, 0 unknown.
+    `rest`: the bytes after the hello in its record, as far as they were added with it.
     """
 
     head: bytes = b""
@@ -58,6 +64,7 @@ class Side:
     seen: int = 0
     kind: int = 0
     hello: Hello = NOTHING
+    rest: bytes = b""
 
     def add(self, data: bytes) -> bool:
         """Add bytes of the stream; return False when no more are needed."""
@@ -104,25 +111,12 @@ class Side:
             return False
         self.kind = message[0]
         self.hello = _read(bytes(message[4:end]), self.kind)
+        self.rest = bytes(message[end:])
         return True
 
     def _over(self) -> bool:
         self.message, self.head = bytearray(), b""
         return False
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Handshake:
-    """The TLS handshake of a connection: the records of both sides."""
-
-    sides: tuple[Side, Side] = field(default_factory=lambda: (Side(), Side()))
-
-    def result(self) -> TlsFacts:
-        """Return the version, the server's name, the offered and the chosen protocols, and whether part of the ClientHello was
-        encrypted.
-        """
-        client, server = (next((s.hello for s in self.sides if s.kind == kind), NOTHING) for kind in (_CLIENT, _SERVER))
-        return server.version or client.version, client.name, client.protocols, server.protocols, client.hides
 
 
 def may_begin(data: bytes) -> bool:
@@ -135,11 +129,16 @@ def _read(body: bytes, kind: int) -> Hello:
     try:
         extensions = dict(_extensions(body, kind))
         name, protocols = extensions.get(_SERVER_NAME, b""), extensions.get(_PROTOCOLS, b"")
+        supported = extensions.get(_VERSIONS)
         return Hello(
-            _version(int.from_bytes(body[:2], "big"), extensions.get(_VERSIONS), kind),
+            _version(int.from_bytes(body[:2], "big"), supported, kind),
             _name(name) if kind == _CLIENT else "",
             ",".join(_text(p) for p in _vectors(_vector(protocols, 2))) if protocols else "",
             not _HIDING.isdisjoint(extensions),
+            _versions(int.from_bytes(body[:2], "big"), supported) if kind == _CLIENT else "",
+            _number(body, 35 + body[34], 2) // 2 if kind == _CLIENT else 0,
+            kind == _SERVER and supported is not None,
+            _EARLY_DATA in extensions,
         )
     except ValueError:
         return NOTHING
@@ -226,11 +225,19 @@ def _version(legacy: int, supported: bytes | None, kind: int) -> str:
         return _VERSION.get(legacy, "")
     if kind == _SERVER:
         return _VERSION.get(int.from_bytes(supported, "big"), "") if len(supported) == 2 else ""
-    offered = _vector(supported, 1)
-    known = [
-        number for at in range(0, len(offered) - 1, 2) if (number := int.from_bytes(offered[at : at + 2], "big")) in _VERSION
-    ]
+    known = _known_versions(supported)
     return _VERSION[max(known)] if known else ""
+
+
+def _versions(legacy: int, supported: bytes | None) -> str:
+    """Return the versions that a ClientHello offers, newest first. Without the extension, it offers all up to `legacy`."""
+    known = [legacy] if supported is None else _known_versions(supported)
+    return ", ".join(_VERSION[number] for number in sorted(known, reverse=True) if number in _VERSION)
+
+
+def _known_versions(supported: bytes) -> list[int]:
+    offered = _vector(supported, 1)
+    return [number for at in range(0, len(offered) - 1, 2) if (number := int.from_bytes(offered[at : at + 2], "big")) in _VERSION]
 
 
 def _text(data: bytes) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate, islice
+from itertools import accumulate, groupby, islice, takewhile
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor.findings import Side, printable, shorten
+from wiredoctor.report.ladder.tls_records import UNNAMED, Part
 from wiredoctor.report.words import count
 from wiredoctor.tables import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 MAX_TARGET = 120
 """The maximum length of a request target in characters."""
+
+MAX_RECORDS = 4
+"""The maximum number of TLS records of a segment that are named. Equal records in sequence count as one."""
 
 _FLAGS = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (URG, "URG"), (ECE, "ECE"), (CWR, "CWR"), (ACK, "ACK"))
 
@@ -177,22 +182,45 @@ class LadderMessages:
             if over <= at:
                 continue
             if at < message.start:
-                parts.append(self._foreign(row, message.start - at))
+                parts.append(self._foreign(row, at, message.start))
                 at = message.start
             parts.extend(_message_parts(message, at, over))
             at = over
         if at < end:
-            parts.append(self._foreign(row, end - at))
+            parts.append(self._foreign(row, at, end))
         return "; ".join([*parts, *(["FIN"] if row["flags"] & FIN else [])])
 
-    def _foreign(self, row: dict[str, Any], length: int) -> str:
-        """Describe `length` bytes of payload outside of the messages of an exchange: an interim response or another protocol."""
+    def _foreign(self, row: dict[str, Any], begin: int, end: int) -> str:
+        """Describe bytes `begin` to `end` of a stream, which belong to no exchange: an interim response or another protocol."""
         status = self._interim.get((row["connection"], row["time"]))
-        what = count(length, "byte")
+        what = count(end - begin, "byte")
         if status is not None:
             return f"interim response {status}, {what}"
         protocol = PROTOCOLS.get(self._rows.protocols.get(row["connection"], ""))
-        return f"{protocol}, {what}" if protocol else what
+        records = _name_records(self._rows.records.get((row["connection"], row["direction"]), []), begin, end)
+        return f"{protocol}, {what}{records}" if protocol else what
+
+
+def _name_records(records: list[Part], begin: int, end: int) -> str:
+    """Return the names of the TLS records in bytes `begin` to `end` of a stream: ": ServerHello, beginning of Certificate"."""
+    first = bisect_right(records, begin, key=attrgetter("end"))
+    found = [*takewhile(lambda record: record.start < end, islice(records, first, None))]
+    if not found or found[0].start > begin or all(record.name == UNNAMED for record in found):
+        return ""
+    if found[-1].end < end:
+        found.append(Part(found[-1].end, end, UNNAMED))
+    names: list[str] = []
+    for name, same in groupby(found, key=lambda record: _name_record(record, begin, end)):
+        number = len([*same])
+        names.append(f"{number} x {name}" if number > 1 else name)
+    if len(names) > MAX_RECORDS:
+        names[MAX_RECORDS:] = [UNNAMED]
+    return f": {', '.join(names)}"
+
+
+def _name_record(record: Part, begin: int, end: int) -> str:
+    first, last = begin <= record.start, record.end <= end
+    return record.name if (first and last) or record.name == UNNAMED else f"{_part(first, last)} of {record.name}"
 
 
 def _packet_captions(segments: list[dict[str, Any]]) -> dict[tuple[int, int], PacketCaption]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from wiredoctor.findings import PacketAccess, Report, host
+from wiredoctor.findings import PacketAccess, Portion, Report, host
 from wiredoctor.report.ladder.select import Choice, Plan
+from wiredoctor.report.ladder.tls_records import Part, RecordNames
 
 SEGMENT = [
     *("frame", "time", "connection", "direction", "flags", "offset", "length", "ack", "window", "new_bytes", "acked_bytes"),
@@ -26,10 +27,14 @@ EXCHANGE = [
 ]
 """The columns of an exchange that a ladder needs."""
 
-CONNECTION = ["connection", "client", "server", "client_direction", "packets", "protocol"]
+CONNECTION = ["connection", "client", "server", "client_direction", "packets", "protocol", "tls_version"]
+PIECE = ["connection", "direction", "offset", "length", "captured", "payload"]
 
 NOT_KEPT = "the packets were not kept for a second pass"
 NO_CONNECTION = "the connection does not exist"
+
+Records = Mapping[tuple[int, int], list[Part]]
+"""The TLS records of connections, by connection id and direction."""
 
 
 class Rows(NamedTuple):
@@ -37,7 +42,8 @@ class Rows(NamedTuple):
 
     `segments`: the columns SEGMENT and `position` (the index in the connection), in frame order. `exchanges`: the columns
     EXCHANGE of the exchanges to which segments may belong. Three dictionaries are keyed by connection: `clients` (the direction
-    in which the client sends), `packets` (the number of packets) and `protocols`. `client`, `server`, `missing`: as in Ladder.
+    in which the client sends), `packets` (the number of packets) and `protocols`. `records`: the TLS records by connection and
+    direction. `client`, `server`, `missing`: as in Ladder.
     """
 
     plan: Plan
@@ -46,6 +52,7 @@ class Rows(NamedTuple):
     clients: dict[int, int]
     packets: dict[int, int]
     protocols: dict[int, str]
+    records: Records
     client: str = ""
     server: str = ""
     missing: str = ""
@@ -61,13 +68,23 @@ def read(report: Report, plans: Sequence[Plan]) -> list[Rows]:
     for capture in dict.fromkeys(plan.capture for plan in plans):
         own = [(number, plan) for number, plan in enumerate(plans) if plan.capture == capture]
         access = report.packets.get(capture)
-        chosen = _choose(access, [plan for _, plan in own]) if access else None
+        names = _find_tls(report, capture, [plan for _, plan in own])
+        chosen = _choose(access, [plan for _, plan in own], names) if access else None
+        records = {place: one.parts() for place, one in names.items()}
         for place, (number, plan) in enumerate(own):
-            found[number] = _rows(report, plan, chosen[place] if chosen else None)
+            found[number] = _rows(report, plan, chosen[place] if chosen else None, records)
     return [found[number] for number in range(len(plans))]
 
 
-def _rows(report: Report, plan: Plan, segments: list[dict[str, Any]] | None) -> Rows:
+def _find_tls(report: Report, capture: str, plans: list[Plan]) -> dict[tuple[int, int], RecordNames]:
+    """Return an object that names TLS records for each direction of the connections with TLS."""
+    ids = [plan.connection for plan in plans if plan.connection is not None]
+    here = (pl.col("capture") == capture) & (pl.col("protocol") == "tls") & pl.col("connection").is_in(ids)
+    known = report.scan_connections().filter(here).select("connection", "tls_version").collect()
+    return {(c, direction): RecordNames(is_1_3=version == "TLS 1.3") for c, version in known.iter_rows() for direction in (0, 1)}
+
+
+def _rows(report: Report, plan: Plan, segments: list[dict[str, Any]] | None, records: Records) -> Rows:
     ids = sorted({row["connection"] for row in segments or ()} | ({plan.connection} if plan.connection is not None else set()))
     here = pl.col("capture") == plan.capture
     scan = report.scan_connections().filter(here, pl.col("connection").is_in(ids))
@@ -75,7 +92,7 @@ def _rows(report: Report, plan: Plan, segments: list[dict[str, Any]] | None) -> 
     rows = Rows(
         plan, segments or [], [],
         {c["connection"]: c["client_direction"] for c in known}, {c["connection"]: c["packets"] for c in known},
-        {c["connection"]: c["protocol"] for c in known}, _end(known, "client"), _end(known, "server"),
+        {c["connection"]: c["protocol"] for c in known}, records, _end(known, "client"), _end(known, "server"),
     )  # fmt: skip
     if segments is None:
         return rows._replace(missing=NOT_KEPT)
@@ -108,12 +125,15 @@ def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, 
         yield from own.filter(pl.col("exchange").is_in(pl.Series(chosen).implode())).select(EXCHANGE).collect().to_dicts()
 
 
-def _choose(access: PacketAccess, plans: list[Plan]) -> list[list[dict[str, Any]]]:
-    """Read a capture once and return the chosen segments of each plan, in frame order."""
+def _choose(access: PacketAccess, plans: list[Plan], tls: dict[tuple[int, int], RecordNames]) -> list[list[dict[str, Any]]]:
+    """Read a capture once and return the chosen segments of each plan, in frame order. Add the TLS records to `tls`."""
     connections = sorted({plan.connection for plan in plans if plan.connection is not None})
     frames = {frame for plan in plans if plan.connection is None for frame in plan.wanted}
     choices = [Choice(plan) for plan in plans]
-    for portion in access.portions({"segments": SEGMENT}, connections, frames):
+    tables = {"segments": SEGMENT} | ({"pieces": PIECE} if tls else {})
+    for portion in access.portions(tables, connections, frames):
+        if tls:
+            _name_records(portion, tls)
         rows = portion.tables["segments"]
         if not rows.height:
             continue
@@ -125,3 +145,9 @@ def _choose(access: PacketAccess, plans: list[Plan]) -> list[list[dict[str, Any]
         if all(choice.over for choice in choices):
             break
     return [choice.chosen() for choice in choices]
+
+
+def _name_records(portion: Portion, tls: dict[tuple[int, int], RecordNames]) -> None:
+    pieces = portion.tables["pieces"].filter(pl.col("connection").is_in([connection for connection, _ in tls]))
+    for connection, direction, offset, length, captured, place in pieces.select(PIECE).sort("offset").iter_rows():
+        tls[connection, direction].add(offset, length, captured, place, portion.read)

@@ -188,6 +188,7 @@ def checked_lines(reach: Coverage) -> list[str]:
 
 _WORDS = {
     "stalls": "stalls, connection attempts",
+    "handshake": "handshakes",
     "lifetime": "closes",
     "streaming": "streaming",
     "framing": "framing",

@@ -64,8 +64,8 @@ How it is proved
     confidence. If only other clients were accepted, the client's address may be the reason instead, and the finding says so.
 
     Kind closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client
-    none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
-    either side is missing from the capture. The client had not closed before.
+    none either, or only a part of the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no
+    data of either side is missing from the capture. The client had not closed before.
 
     Kind given-up: at least three times in a row, the client answered the SYN-ACK of the server with an RST. It had sent nothing
     but its SYN, the round trip took at least 30 ms, and no address of the other IP version answered on that port meanwhile.
@@ -113,9 +113,9 @@ What it is not
     only checks whether a port is open closes the connection itself, so it is not reported. A server that closes with a FIN may
     have nothing to send (FTP, an empty file), and the client's program reads an end of file, not an error. If neither side sent
     anything, packets do not show whether the client expected more: the report lists such a connection under "Not judged". If the
-    client had sent an HTTP request, no-response reports the close. If the server did not send the reset, foreign-reset reports
-    it. The attempt of a gateway keeps its kind, such as refused, even if another attempt succeeds: the result of its client's
-    request is more important.
+    client had sent an HTTP request, no-response reports the close, and handshake-failed if it had sent a ClientHello. If the
+    server did not send the reset, foreign-reset reports it. The attempt of a gateway keeps its kind, such as refused, even if
+    another attempt succeeds: the result of its client's request is more important.
 
     A traceroute sends SYNs that routers discard on purpose because the TTL is low. So the ICMP error "time exceeded" is not a
     failure in two cases: the server answered another SYN of the client within 60 s before or after, or two or more routers sent
@@ -591,11 +591,11 @@ def _ended(failed: pl.DataFrame) -> pl.DataFrame:
 def _closed_at_once() -> pl.Expr:
     """Return whether the server reset a connection that it had just accepted, before data was sent.
 
-    A TLS client may have sent its ClientHello. If an HTTP request was sent, no-response reports the close. The sequence and ACK
-    numbers of the RST show that no data is missing from the capture.
+    A TLS client may have sent a part of its ClientHello. handshake-failed reports the close after a complete one, and no-response
+    after an HTTP request. The sequence and ACK numbers of the RST show that no data is missing from the capture.
     """
     reset = (c("closed_by") == "server") & (c("close") == "rst") & c("history").str.contains("^ST?ht?A(?:r|Da?r)$")
-    quiet = (c("server_bytes") == 0) & ((c("client_bytes") == 0) | (c("protocol") == "tls"))
+    quiet = (c("server_bytes") == 0) & ((c("client_bytes") == 0) | ((c("protocol") == "tls") & (c("tls_version") == "")))
     none_unseen = (c("server_rst_offset") <= 0) & (c("server_rst_ack").fill_null(0) <= c("client_bytes"))
     return (reset & quiet & none_unseen & (c("end") - c("first_answer_time") <= AT_ONCE.value)).fill_null(value=False)
 
