@@ -59,7 +59,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.shared import large_hellos
 from wiredoctor.rules.shared.evidence import candidate, grade
+from wiredoctor.rules.shared.large_hellos import large_hello_text
 from wiredoctor.rules.shared.tls_alerts import ABOUT_CLIENT_CERTIFICATE, BY_CLIENT, BY_EITHER, BY_SERVER
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.text.durations import duration_text
@@ -132,10 +134,6 @@ RULE = Rule(
     protocols=("tls",),
 )
 
-ONE_SEGMENT = Threshold(
-    "1460 bytes",
-    "a larger ClientHello takes more than one segment in most networks; some servers and devices on the path cannot read it then",
-)
 SOON = Threshold(
     "1 s", "a server that closes within this time after its SYN-ACK, without a byte, does not wait for a ClientHello"
 )
@@ -144,6 +142,7 @@ REJECTED = Threshold(
     "the maximum time, if two round trips are shorter, from the client's Finished to the alert of a server that rejects its "
     "certificate; a later one ends a connection that was idle",
 )
+SHARED_THRESHOLDS = (large_hellos,)
 
 
 class Facts(NamedTuple):
@@ -285,11 +284,8 @@ def _details(x: Facts) -> str:
         return f" The client offered {x.alpn_offered}."
     if x.kind == "client-certificate":
         return " The server had asked for a certificate of the client."
-    if x.kind == "closed" and x.server_hello_frame is None and x.hello_bytes > ONE_SEGMENT.value:
-        return (
-            f" The ClientHello has {x.hello_bytes:,} bytes, more than one segment: a server or a device on the path may not "
-            "accept that. Try it without the large (post-quantum) key share."
-        )
+    if x.kind == "closed" and x.server_hello_frame is None:
+        return large_hello_text(x.hello_bytes)
     if x.kind == "closed" and x.ended_by == "client":
         return " It had got the server's certificate, and may have rejected it."
     return ""

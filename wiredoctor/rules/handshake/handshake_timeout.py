@@ -37,7 +37,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.shared import large_hellos
 from wiredoctor.rules.shared.evidence import candidate, grade
+from wiredoctor.rules.shared.large_hellos import large_hello_text
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.world.numbers import DURATION
 
@@ -75,10 +77,7 @@ RULE = Rule(
 )
 
 PATIENCE = Threshold("3 s", "servers that are busy answer sooner, and a client that closes sooner may have probed the port")
-ONE_SEGMENT = Threshold(
-    "1460 bytes",
-    "a larger ClientHello takes more than one segment in most networks; some servers and devices on the path cannot read it then",
-)
+SHARED_THRESHOLDS = (large_hellos,)
 
 
 class Facts(NamedTuple):
@@ -113,14 +112,10 @@ def find(handshakes: pl.LazyFrame) -> pl.LazyFrame:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the ClientHello and the end of the wait, and their packets."""
-    large = (
-        f" The ClientHello has {x.hello_bytes:,} bytes, more than one segment: a server or a device on the path may not accept "
-        "that. Try it without the large (post-quantum) key share."
-    )
     return {
         "name": f" for {x.server_name}" if x.server_name else "",
         "until": ", until the client closed" if x.ended_frame is not None else ", until the capture ended",
-        "large": large if x.hello_bytes > ONE_SEGMENT.value else "",
+        "large": large_hello_text(x.hello_bytes),
         "evidence": packets(
             (x.client_hello_frame, x.client_hello_time, "the end of the ClientHello"),
             (x.ended_frame, x.ended_time, "the client closes"),
