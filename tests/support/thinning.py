@@ -1,7 +1,7 @@
 """Choose which cases of a test a run tries.
 
 A quick run tries every sixth of the cases that are not marked `slow`: they are much alike. With `--turn`, a slow run tries a
-third of the others, an eighth of the slow cases marked `forms`, which repeat one input in another form, and none of those
+quarter of the others, a twelfth of the slow cases marked `forms`, which repeat one input in another form, and none of those
 marked `nightly`. Any other run tries all.
 """
 
@@ -18,9 +18,9 @@ QUICK = "not slow"
 SIXTH = 6
 THINNED = pytest.mark.slow(thinned=True)
 """The mark of a case that is slow only because a quick run tries a sixth."""
-PARTS = 8
+PARTS = 12
 """Runs with consecutive numbers that together try all forms."""
-PARTS_OF_ALIKE = 3
+PARTS_OF_ALIKE = 4
 """Runs with consecutive numbers that together try all cases that a quick run leaves out as too much alike."""
 
 

@@ -25,7 +25,7 @@ c = pl.col
 
 NEAR = Threshold("60 s", "the time before and after the close of a stream within which others show the timeout of the client")
 READ = Threshold("1 s", "the minimum silence that may be a timeout of a client for the next data of a stream")
-PAUSES = Threshold("3 pauses", "such a silence is as long as this many times the longest pause before it, and so not one of them")
+SILENT_PAUSES = Threshold("3 pauses", "such a silence is as long as this many times the longest pause before it, and so not one of them")
 SHARE = Threshold("75 %", "the minimum share of such closes among all streams that the client closed before their ends")
 READS = Threshold("2 closes", "the minimum number of equal silences, at different moments, that show a timeout for the next data")
 TOTALS = Threshold(
@@ -63,7 +63,7 @@ class _Close(NamedTuple):
 
     def is_read_timeout(self) -> bool:
         """Return whether the silence may be a timeout for the next data."""
-        return self.silence >= max(READ.value, PAUSES.value * self.longest_pause)
+        return self.silence >= max(READ.value, SILENT_PAUSES.value * self.longest_pause)
 
 
 class StreamCloses(Index):
