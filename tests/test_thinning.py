@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.sweeps import WHOLE
-from tests.support.thinning import PARTS, PARTS_OF_ALIKE, SIXTH, Extent
+from tests.support.thinning import EIGHTH, PARTS, PARTS_OF_ALIKE, Extent
 
 NUMBER = 22
 
@@ -36,9 +36,9 @@ def names(chosen: list[Any]) -> list[str]:
     return [case.nodeid for case in chosen]
 
 
-def test_a_quick_run_tries_every_sixth_case_and_a_slow_run_the_others() -> None:
+def test_a_quick_run_tries_every_eighth_case_and_a_slow_run_the_others() -> None:
     quick = names(Extent(quick=True).choose(cases()))
-    assert quick == names(cases()[::SIXTH])
+    assert quick == names(cases()[::EIGHTH])
     chosen = Extent(quick=False).choose(cases())
     assert names([case for case in chosen if "slow" not in case.marks]) == quick
     assert names(chosen) == names(cases())

@@ -11,7 +11,7 @@ from hypothesis import settings
 SLOW = pytest.mark.slow
 """Only a slow run tries the case."""
 WHOLE = pytest.mark.whole
-"""A quick run tries all cases of the test, not every sixth."""
+"""A quick run tries all cases of the test, not every eighth."""
 FORMS = pytest.mark.forms
 """The slow cases of the test repeat one input in another form, so consecutive slow runs take turns with them."""
 NIGHTLY = pytest.mark.nightly

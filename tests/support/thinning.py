@@ -1,6 +1,6 @@
 """Choose which cases of a test a run tries.
 
-A quick run tries every sixth of the cases that are not marked `slow`: they are much alike. With `--turn`, a slow run tries a
+A quick run tries every eighth of the cases that are not marked `slow`: they are much alike. With `--turn`, a slow run tries a
 quarter of the others, a twelfth of the slow cases marked `forms`, which repeat one input in another form, and none of those
 marked `nightly`. Any other run tries all.
 """
@@ -15,9 +15,9 @@ import pytest
 QUICK = "not slow"
 """The default of `-m`, in pyproject.toml."""
 
-SIXTH = 6
+EIGHTH = 8
 THINNED = pytest.mark.slow(thinned=True)
-"""The mark of a case that is slow only because a quick run tries a sixth."""
+"""The mark of a case that is slow only because a quick run tries an eighth."""
 PARTS = 12
 """Runs with consecutive numbers that together try all forms."""
 PARTS_OF_ALIKE = 4
@@ -57,7 +57,7 @@ class Extent:
         """Return the cases of one test that this run tries; mark those slow that a quick run leaves out."""
         slow = [case for case in cases if case.get_closest_marker("slow")]
         alike = [case for case in cases if not case.get_closest_marker("slow") and _is_alike(case)]
-        thinned = [case for number, case in enumerate(alike) if number % SIXTH]
+        thinned = [case for number, case in enumerate(alike) if number % EIGHTH]
         for case in thinned:
             case.add_marker(THINNED)
         left_out = {*slow, *thinned} if self.quick else self._left_out(slow, thinned)

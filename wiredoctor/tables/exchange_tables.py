@@ -385,7 +385,7 @@ _OF_CLOSES = {
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
     *("request_framing", "response_server", "response_upgrade", "response_application_pauses", "request_range_start"),
     *("response_chunks", "response_median_chunk", "response_in_trailer", "response_events", "response_end_mark"),
-    *("response_api_format", "response_last_event", "response_first_shape", "response_longest_pause"),
+    *("response_api_format", "response_last_event", "response_first_shape", "response_longest_pause", "response_moments"),
     "request_accepts_events",
 }
 

@@ -25,7 +25,9 @@ c = pl.col
 
 NEAR = Threshold("60 s", "the time before and after the close of a stream within which others show the timeout of the client")
 READ = Threshold("1 s", "the minimum silence that may be a timeout of a client for the next data of a stream")
-SILENT_PAUSES = Threshold("3 pauses", "such a silence is as long as this many times the longest pause before it, and so not one of them")
+SILENT_PAUSES = Threshold(
+    "3 pauses", "such a silence is as long as this many times the longest pause before it, and so not one of them"
+)
 SHARE = Threshold("75 %", "the minimum share of such closes among all streams that the client closed before their ends")
 READS = Threshold("2 closes", "the minimum number of equal silences, at different moments, that show a timeout for the next data")
 TOTALS = Threshold(
@@ -35,6 +37,9 @@ HEDGED = Threshold(
     "50 ms", "the time before the close of a stream within which another answer to the same request may replace it"
 )
 LEGS = Threshold("50 ms", "the maximum time between the closes of a gateway towards its client and towards the server behind it")
+_KEY = ("connection", "exchange")
+_MOMENT = 4
+"""The number of values of each packet in `response_moments`; the second is its time."""
 _STEP = SECOND // 2
 """The limit for complete answers is a multiple of this time (ns): people choose it."""
 _LATE = 20 * MILLISECOND
@@ -142,16 +147,38 @@ def left_answer() -> pl.Expr:
     return (due & (c("client_close_time") >= c("response_start"))).fill_null(value=False)
 
 
+def _before_close(left: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the closes `left` with `byte`, when the last data before the client's close came, and `longest_pause` before it.
+
+    A server that goes on sends data after the close, too. If the first packets of the body reach beyond the close, they show what
+    came before it. All times are in ns.
+    """
+    last = pl.max_horizontal("response_last_body_time", "response_start")
+    rows = left.with_columns(last.alias("byte"), c("response_longest_pause").fill_null(0).alias("longest_pause"))
+    went_on = rows.filter(c("byte") > c("client_close_time"))
+    moments = c("response_moments").list.gather_every(_MOMENT, 1)
+    times = went_on.select(*_KEY, "client_close_time", moments.alias("time")).explode("time")
+    early = c("time") <= c("client_close_time")
+    known = times.group_by(_KEY).agg(
+        early.all().alias("cut"),
+        c("time").filter(early).max().alias("byte_before"),
+        c("time").filter(early).sort().diff().max().fill_null(0).alias("pause_before"),
+    )
+    found = rows.join(known.filter(~c("cut") & c("byte_before").is_not_null()), on=_KEY, how="left")
+    return found.with_columns(
+        pl.coalesce("byte_before", "byte").alias("byte"), pl.coalesce("pause_before", "longest_pause").alias("longest_pause")
+    )
+
+
 def _rows(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.DataFrame:
     """Return the closes of streams, with the client's host, the server, and a hash of the User-Agent field."""
     opened = pl.when((c("exchange") == 0) & c("handshake")).then(c("accepted_time") - c("rtt_server"))
-    byte = pl.max_horizontal("response_last_body_time", "response_start")
-    rows = closes.filter(left_answer()).select(
+    rows = _before_close(closes.filter(left_answer())).select(
         "connection",
         c("request_user_agent").fill_null("").hash().alias("agent"),
         c("client_close_time").alias("time"),
-        (c("client_close_time") - byte).alias("silence"),
-        c("response_longest_pause").fill_null(0).alias("longest_pause"),
+        (c("client_close_time") - c("byte")).alias("silence"),
+        "longest_pause",
         (c("client_close_time") - c("request_start")).alias("since_request"),
         (c("client_close_time") - opened).alias("since_syn"),
         c("response_events").alias("events"),

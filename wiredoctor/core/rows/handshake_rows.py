@@ -44,7 +44,7 @@ class HandshakeRows:
                 *(connection.id, chosen.version or hello.version, hello.name, hello.protocols, hello.versions, hello.suites),
                 *(*cells(sent.hello), sent.hello_bytes, server.acknowledged),
                 *(*cells(answered.hello), *cells(answered.end), sent.changed, *cells(sent.finished)),
-                *(tls.certificate_asked, tls.is_complete, tls.is_lost, server.bytes, accepted),
+                *(tls.certificate_asked, tls.is_complete, tls.is_lost or is_late(ending, client, server), server.bytes, accepted),
                 *(client.acknowledged != NEVER, one_sided, client.rtt, server.rtt),
                 *((ending.by, ending.how, NONE if ending.alert is None else ending.alert) if ending else ("", "", NONE)),
                 *((ending.frame, ending.time, ending.ack) if ending else (NEVER, NEVER, NEVER)),
@@ -67,6 +67,13 @@ def cells(place: Place | None) -> tuple[int, int]:
 def end_of(sent: Flight, answered: Flight, client: Side, server: Side) -> Ending | None:
     """Return what ended the handshake: an alert, close_notify, FIN or RST; None if nothing did."""
     return find_ending(sent, answered, closes_of(client), closes_of(server), client.rtt, server.rtt)
+
+
+def is_late(ending: Ending | None, client: Side, server: Side) -> bool:
+    """Return whether a FIN or RST acknowledges more of the other side than was captured, such as a FIN that came before it."""
+    if ending is None or ending.how not in ("fin", "rst"):
+        return False
+    return ending.ack > (server.bytes if ending.by == "client" else client.bytes)
 
 
 def closes_of(side: Side) -> list[tuple[str, int, int, int]]:

@@ -6,10 +6,10 @@ What it means
     protocol.
 
 Why it hurts
-    wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TCP: connection
-    attempts, losses, zero windows, and data that waited for an acknowledgment. A finding about TCP has medium confidence at
-    most if its conclusion depends on the contents of the encrypted data. A server that works on a response for a long time
-    looks the same as a client that has sent no request.
+    wiredoctor cannot judge HTTP on them: neither framing, nor closing, nor streaming. It still judges TLS handshakes and TCP:
+    connection attempts, losses, zero windows, and data that waited for an acknowledgment. A finding about TCP has medium
+    confidence at most if its conclusion depends on the contents of the encrypted data. A server that works on a response for a
+    long time looks the same as a client that has sent no request.
 
 How it is proved
     The first bytes of the connection are a TLS handshake record.
@@ -42,9 +42,9 @@ RULE = Rule(
     symptom="nothing (the rule shows what cannot be judged)",
     severity="note",
     title="TLS on {encrypted:,} of {connections:,} connections was not decrypted",
-    message="TLS on {encrypted:,} of {connections:,} connections was not decrypted.{names}{offered}{chosen}{hidden} Connection "
-    "attempts and stalls are still judged, with at most medium confidence if the conclusion depends on the contents of "
-    "the encrypted data. Slow responses, closes, framing and streaming are not judged.",
+    message="TLS on {encrypted:,} of {connections:,} connections was not decrypted.{names}{offered}{chosen}{hidden} "
+    "Handshakes, connection attempts and stalls are still judged, stalls with at most medium confidence if the conclusion "
+    "depends on the contents of the encrypted data. Slow responses, closes, framing and streaming are not judged.",
     remedy="To have HTTP judged, capture it unencrypted: behind the proxy or balancer that terminates TLS, or on the loopback "
     "device of that host.",
     display_filter="tls && tcp.stream == {first_connection}",
