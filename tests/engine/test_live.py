@@ -15,6 +15,7 @@ from tests.live.playing import block_ends, pcapng
 from tests.pipeline import recording
 from tests.support.recordings import find_recording
 from wiredoctor import rule_engine
+from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rule_engine import catalogue
@@ -79,13 +80,19 @@ def test_a_refused_connection_is_open_once_it_is_answered(tmp_path: Path) -> Non
 
 
 def check_count(capture: GrowingCapture, analysis: LiveAnalysis, ends: list[int]) -> list[int]:
-    """Compare the number of open connections with the connections, packet by packet."""
+    """Compare the number of open connections, and those that are found without a scan, with all of them, packet by packet."""
     found: list[int] = []
     for end in ends:
         capture.extend(end)
         analysis.step(1)
         found.append(analysis.open_connections)
-        assert found[-1] == sum(not one.closed for one in analysis.core.flows.open_connections())
+        every = analysis.core.flows.open_connections()
+        assert found[-1] == sum(not one.closed for one in every)
+        for clock in (0, analysis.clock // 2, analysis.clock):
+            assert analysis.active.since(clock) == [one for one in every if one.last_clock >= clock]
+        assert [one.last_clock for one in analysis.active.newest()] == sorted((one.last_clock for one in every), reverse=True)
+        assert analysis.active.busy() == [one for one in every if open_exchanges.is_busy(one)]
+        assert analysis.active.of_ids({0, len(every), 1 << 40}) == [one for one in every if one.id in (0, len(every))]
     return found
 
 

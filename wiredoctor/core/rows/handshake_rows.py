@@ -39,12 +39,13 @@ class HandshakeRows:
         ending = end_of(sent, answered, client, server)
         handshake = connection.handshake
         accepted = NEVER if handshake is None else handshake.first_answer_time
+        is_lost = tls.is_lost or follows_unseen_close(ending, client, server)
         self.rows.append(
             (
                 *(connection.id, chosen.version or hello.version, hello.name, hello.protocols, hello.versions, hello.suites),
                 *(*cells(sent.hello), sent.hello_bytes, server.acknowledged),
                 *(*cells(answered.hello), *cells(answered.end), sent.changed, *cells(sent.finished)),
-                *(tls.certificate_asked, tls.is_complete, tls.is_lost or is_late(ending, client, server), server.bytes, accepted),
+                *(tls.certificate_asked, tls.is_complete, is_lost, server.bytes, accepted),
                 *(client.acknowledged != NEVER, one_sided, client.rtt, server.rtt),
                 *((ending.by, ending.how, NONE if ending.alert is None else ending.alert) if ending else ("", "", NONE)),
                 *((ending.frame, ending.time, ending.ack) if ending else (NEVER, NEVER, NEVER)),
@@ -69,8 +70,11 @@ def end_of(sent: Flight, answered: Flight, client: Side, server: Side) -> Ending
     return find_ending(sent, answered, closes_of(client), closes_of(server), client.rtt, server.rtt)
 
 
-def is_late(ending: Ending | None, client: Side, server: Side) -> bool:
-    """Return whether a FIN or RST acknowledges more of the other side than was captured, such as a FIN that came before it."""
+def follows_unseen_close(ending: Ending | None, client: Side, server: Side) -> bool:
+    """Return whether the FIN or RST that ended a handshake acknowledges more of the other side than was captured.
+
+    What is missing may be the other side's own FIN, which came first.
+    """
     if ending is None or ending.how not in ("fin", "rst"):
         return False
     return ending.ack > (server.bytes if ending.by == "client" else client.bytes)

@@ -91,7 +91,7 @@ class Flows:
         """The number of closed connections that are only kept for late packets."""
         self.retired: list[Connection] = []
         self.touched: list[Connection] | None = None
-        """The connections that had a packet since the caller emptied the list; None if nobody asks for them."""
+        """The connections that had a packet since a live capture took them last; None for a file, of which nobody takes them."""
         self.closing: list[Connection] = []
         """A queue of closed connections that are kept for late packets."""
         self.closing_first: i64 = 0
@@ -275,10 +275,6 @@ class Flows:
                 connection = connection.next
         found.sort(key=connection_id)
         return found
-
-    def of_ids(self, ids: set[int]) -> list[Connection]:
-        """Return the tracked connections with these ids."""
-        return [connection for connection in self.open_connections() if connection.id in ids]
 
     def keep_closed(self, connection: Connection) -> None:
         """Keep tracking a connection that has just closed, because packets may follow until its retention time is over."""

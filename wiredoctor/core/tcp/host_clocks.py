@@ -136,7 +136,7 @@ class ClockShifts:
 
     @property
     def of_hosts(self) -> list[int]:
-        """How many ns must be added to the times of the hosts at the first connection that shows it, in ascending order."""
+        """The shifts of the hosts' times in ns, as of the first connection that shows them, in ascending order."""
         return sorted({int(self.most[root] - self.ahead(host, 0)) for host, root in self.roots.items()})
 
     def ahead(self, host: bytes, time: i64) -> i64:

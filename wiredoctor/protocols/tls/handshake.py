@@ -45,7 +45,7 @@ class Alert(NamedTuple):
 
     @property
     def is_close(self) -> bool:
-        """Whether the alert only announces a close."""
+        """True if the alert only announces a close."""
         return self.number in (CLOSE_NOTIFY, USER_CANCELED)
 
 
@@ -105,7 +105,7 @@ class Handshake:
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing is known of the end of the handshake."""
+        """True if nothing is known of the end of the handshake."""
         return self.cannot_follow or self.is_unclear
 
     def result(self) -> TlsFacts:

@@ -5,7 +5,8 @@ What it means
     request to a server, and that server streamed its whole answer to the gateway, which could not pass it on.
 
 Why it hurts
-    The server works for nobody. A language model goes on generating tokens, which cost money and keep a slot from other calls.
+    The server works although nobody gets the answer. A language model goes on generating tokens, which cost money, and other
+    calls wait for its slot.
     If clients give up because the server is overloaded, and try again, each try adds to the load.
 
 How it is proved
@@ -69,7 +70,7 @@ RAN_ON = Threshold(
 
 
 class Facts(NamedTuple):
-    """What is known of a request of a gateway that outlived its client. Times are in ns.
+    """What is known of a gateway's request that went on after its client had left. Times are in ns.
 
     `end`, `response_last_frame`: the end of the server's answer to the gateway. `_behind`: of the gateway's request.
     """
