@@ -21,7 +21,7 @@ class ActiveConnections:
 
     def __init__(self, flows: Flows) -> None:
         self._flows = flows
-        flows.touched = []
+        flows.touched = set()
         self._by_id: dict[int, tuple[Connection, int]] = {}
         """Each connection with the watermark (ns) at its last packet, those with the oldest packets first."""
         self._busy: dict[int, Connection] = {}
@@ -59,9 +59,8 @@ class ActiveConnections:
         touched = self._flows.touched
         if not touched:
             return
-        self._flows.touched = []
+        self._flows.touched = set()
         for connection in sorted(touched, key=_last_packet):
-            connection.is_touched = False
             number, last = connection.id, connection.last_clock
             if not connection.is_followed:
                 self._by_id.pop(number, None)
@@ -79,4 +78,4 @@ def _number(connection: Connection) -> int:
 
 
 def _last_packet(connection: Connection) -> int:
-    return connection.last_clock
+    return connection.last_frame

@@ -528,8 +528,6 @@ class Connection:
         """The next connection in the same chain of `Flows`. A connection stays in its chain while `is_followed` is true."""
         self.is_turned: bool = False
         self.is_followed: bool = True
-        self.is_touched: bool = False
-        """True while the connection is in `Flows.touched`."""
         self.closed: bool = False
         """True if both FINs, or an RST, were captured."""
         self.has_both_syns: bool = False

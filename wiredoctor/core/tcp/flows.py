@@ -90,7 +90,7 @@ class Flows:
         self.closed: i64 = 0
         """The number of closed connections that are only kept for late packets."""
         self.retired: list[Connection] = []
-        self.touched: list[Connection] | None = None
+        self.touched: set[Connection] | None = None
         """The connections that had a packet since a live capture took them last; None for a file, of which nobody takes them."""
         self.closing: list[Connection] = []
         """A queue of closed connections that are kept for late packets."""
@@ -114,9 +114,8 @@ class Flows:
     def find(self, packet: Packet) -> Connection:
         """Return the connection of a packet. If the packet is the first of a connection, create the connection."""
         connection = self.find_or_open(packet)
-        if self.touched is not None and not connection.is_touched:
-            connection.is_touched = True
-            self.touched.append(connection)
+        if self.touched is not None:
+            self.touched.add(connection)
         return connection
 
     def find_or_open(self, packet: Packet) -> Connection:
