@@ -37,7 +37,7 @@ COMMON = (
 
 
 class Recording:
-    """A recording whose addresses and times can be changed; ValueError if it has other packets than IPv4 over Ethernet."""
+    """A recording whose addresses and times can be changed; ValueError if it has other packets than IPv4 over Ethernet, or is cut."""
 
     def __init__(self, path: Path) -> None:
         content = path.read_bytes()
@@ -65,6 +65,8 @@ class Recording:
             offsets.append(at)
             times.append(seconds * SECOND + micro)
             at += RECORD + captured
+            if at > len(self.content):
+                raise ValueError("cut inside a packet")
         if not self._servers or self._servers & clients or len(self.numbers) > 40:
             raise ValueError("no SYN, or an address on both sides")
         self.offsets, self.times = np.array(offsets), np.array(times) - min(times)

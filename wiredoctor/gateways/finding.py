@@ -50,7 +50,9 @@ def find(
         (pl.col("request_user_agent") != pl.col("request_user_agent").first()).any().alias("agents"),
         pl.col("request_start").bottom_k(FIRST).max().alias("begun"),
     )
-    seen, failed, *ends = pl.collect_all([facts, _failed_attempts(connections), *_ends_of_relays(asked, connections)])
+    seen, failed, *ends = pl.collect_all(
+        [facts, _failed_attempts(connections), *_ends_of_relays(asked, connections)], engine="streaming"
+    )
     several, forwarded, agents, begun = seen.row(0)
     if several is None:
         return Gateways()
@@ -137,4 +139,4 @@ def _forwarding_clients(asked: pl.LazyFrame) -> frozenset[int]:
     agent = pl.col("request_user_agent")
     several = (agent.filter(agent != "").n_unique() > 1) | pl.col("request_forwarded").any()
     of_each = asked.group_by("connection").agg(several.alias("several"))
-    return frozenset(of_each.filter("several").collect()["connection"].to_list())
+    return frozenset(of_each.filter("several").collect(engine="streaming")["connection"].to_list())

@@ -45,17 +45,11 @@ def refusal_clauses(report: Report, capture: str | None = None) -> dict[int, lis
         exchanges = exchanges.join(backs.lazy(), on=[*_KEY, "exchange"], how="anti")
     of_calls = exchanges.filter(c("request_retry_count").is_not_null() | c("response_status").is_in(REFUSALS))
     kinds = of_calls.select("request_method", "request_target").unique()
-    clients = report.scan_connections().select(*_KEY, "client_host")
-    rows = (
-        exchanges.join(kinds, on=["request_method", "request_target"], how="semi")
-        .select(*_KEY, *_SAME[2:], *_READ)
-        .join(clients, on=_KEY, how="left")
-        .sort("request_start")
-        .head(_MAX_ROWS + 1)
-        .collect(engine=engine_for(report))
-    )
-    if rows.height > _MAX_ROWS:
+    clients, engine = report.scan_connections().select(*_KEY, "client_host"), engine_for(report)
+    alike = exchanges.join(kinds.collect(engine=engine).lazy(), on=["request_method", "request_target"], how="semi")
+    if alike.select(pl.len()).collect(engine=engine).item() > _MAX_ROWS:
         return {}
+    rows = alike.select(*_KEY, *_SAME[2:], *_READ).join(clients, on=_KEY, how="left").sort("request_start").collect(engine=engine)
     some = rows.to_dicts()
     clauses = {status: [*_waited(some, status), *_calls(some, status)] for status in (TOO_MANY, UNAVAILABLE)}
     return clauses | {TOO_LARGE: [*_before_body(some)]}

@@ -86,9 +86,9 @@ def _newest(asked: pl.LazyFrame) -> pl.DataFrame:
     """Return the newest of these requests in time order, at most limits.CLIENT_REQUESTS."""
     most = limits.CLIENT_REQUESTS.value
     # first the time alone, because the other columns of all requests would take much memory
-    since, count = asked.select(c("request_start").top_k(most).min().alias("since"), pl.len()).collect().row(0)
+    since, count = asked.select(c("request_start").top_k(most).min().alias("since"), pl.len()).collect(engine="streaming").row(0)
     limits.leave_out(limits.CLIENT_REQUESTS, count - most)
-    rows = _requests(asked.filter(c("request_start") >= (since or 0))).collect()
+    rows = _requests(asked.filter(c("request_start") >= (since or 0))).collect(engine="streaming")
     return rows.sort("start", "connection", "exchange").tail(most)
 
 

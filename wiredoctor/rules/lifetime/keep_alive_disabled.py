@@ -176,7 +176,7 @@ def _closing_connections(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl
     each = answers.select("connection", _closes().alias("closes")).group_by("connection").agg(c("closes").all())
     pairs = each.join(known, on="connection").group_by("pair").agg(c("closes").all(), pl.len())
     closing = pairs.filter(c("closes") & (c("len") >= ENOUGH.value))
-    return known.join(closing, on="pair", how="semi").select("connection").collect()
+    return known.join(closing, on="pair", how="semi").select("connection").collect(engine="streaming")
 
 
 def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

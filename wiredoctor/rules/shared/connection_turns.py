@@ -33,11 +33,13 @@ def find_turns(exchanges: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.La
     places = theirs.select("connection", "server")
     slow = slow.join(places, on="connection")
     answers = of_connections(exchanges, theirs).filter(c("response_start").is_not_null() & c("has_request"))
-    answers = answers.select("connection", "response_start").collect(engine="streaming").join(places, on="connection")
-    found = [*_queues("spare", _behind_spares(slow, theirs, answers), answers)]
+    first = answers.group_by("connection").agg(c("response_start").min().alias("first"), pl.len().alias("answers"))
+    first = first.collect(engine="streaming").join(places, on="connection")
+    requests = first.group_by("server").agg(c("answers").sum())
+    found = [*_queues("spare", _behind_spares(slow, theirs, answers), requests)]
     named = {one.server for one in found}
-    turns = _behind_answered(slow, _freed(theirs, closes), answers)
-    return [*found, *(one for one in _queues("turn", turns, answers) if one.server not in named)]
+    turns = _behind_answered(slow, _freed(theirs, closes), first)
+    return [*found, *(one for one in _queues("turn", turns, requests) if one.server not in named)]
 
 
 def _freed(connections: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
@@ -53,7 +55,7 @@ def _freed(connections: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
     )
 
 
-def _behind_spares(slow: pl.DataFrame, connections: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+def _behind_spares(slow: pl.DataFrame, connections: pl.DataFrame, answers: pl.LazyFrame) -> pl.DataFrame:
     """Return the requests that were answered when a connection on which the client had sent nothing was closed.
 
     No other request to the server was answered meanwhile.
@@ -66,19 +68,23 @@ def _behind_spares(slow: pl.DataFrame, connections: pl.DataFrame, answers: pl.Da
         check_sortedness=False,
     )  # fmt: skip
     waited = waited.filter(c("freed").is_not_null() & (c("opened") < c("request_end")))
-    before = answers.sort("response_start").select("server", c("response_start").alias("answered"))
     waited = waited.with_columns((c("freed") - AFTER_CLOSE.value).alias("until")).sort("until")
+    # of many responses, only those that may have come in between are read
+    theirs = connections.filter(c("server").is_in(waited["server"].unique().implode())).select("connection", "server")
+    since, until = waited["request_end"].min(), waited["until"].max()
+    before = of_connections(answers, theirs).filter(c("response_start").is_between(since, until))
+    before = before.select("connection", c("response_start").alias("answered")).collect(engine="streaming")
+    before = before.join(theirs, on="connection").sort("answered").drop("connection")
     waited = waited.join_asof(before, left_on="until", right_on="answered", by="server", check_sortedness=False)
     return waited.filter((c("answered") <= c("request_end")).fill_null(value=True))
 
 
-def _behind_answered(slow: pl.DataFrame, connections: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+def _behind_answered(slow: pl.DataFrame, connections: pl.DataFrame, first: pl.DataFrame) -> pl.DataFrame:
     """Return the requests that were answered when the connection answered before theirs was closed.
 
     The server answered no request on a connection before it had closed the one before it.
     """
-    first = answers.group_by("connection").agg(c("response_start").min().alias("first"))
-    turns = connections.join(first, on="connection").sort("server", "first", "connection")
+    turns = connections.join(first.select("connection", "first"), on="connection").sort("server", "first", "connection")
     earlier = {"freed": "end", "freed_frame": "last_frame", "begun": "first", "over": "closed"}
     turns = turns.with_columns(c(old).shift(1).over("server").alias(new) for new, old in earlier.items())
     in_turn = c("begun").is_null() | (c("over") & (c("first") >= c("freed") - AFTER_CLOSE.value))
@@ -88,7 +94,8 @@ def _behind_answered(slow: pl.DataFrame, connections: pl.DataFrame, answers: pl.
     return waited.filter(near & (c("request_end") < c("freed")))
 
 
-def _queues(way: str, waited: pl.DataFrame, answers: pl.DataFrame) -> Iterator[Queue]:
+def _queues(way: str, waited: pl.DataFrame, requests: pl.DataFrame) -> Iterator[Queue]:
+    count = dict(requests.iter_rows())
     for (server,), rows in sorted(waited.sort("response_start", "response_frame").partition_by("server", as_dict=True).items()):
         if way == "turn" and rows.height < TURNS.value:
             continue
@@ -100,7 +107,7 @@ def _queues(way: str, waited: pl.DataFrame, answers: pl.DataFrame) -> Iterator[Q
             client=None,
             confidence="medium" if rows.height >= TURNS.value else "low",
             at_most=1,
-            requests=int((answers["server"] == server).sum()),
+            requests=count[server],
             late=rows.height,
             usual=None,
             waited=int(waits[rows.height // 2]),

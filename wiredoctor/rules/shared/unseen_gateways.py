@@ -8,10 +8,12 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import shorten
+from wiredoctor.gateways.known import KEY
 from wiredoctor.gateways.loose_attempts import MAX_LOOSE
 from wiredoctor.rules.shared.gateway_remedies import SETTINGS, USUAL_LIMITS
 from wiredoctor.rules.shared.gateway_words import HAPROXY_PAGES, LIGHTTPD_PAGE, gateway_software, list_servers
 from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import of_connections, of_exchanges
 from wiredoctor.text import redact
 from wiredoctor.text.escape import REQUEST_LENGTH, printable
 from wiredoctor.world.attempts import host_of
@@ -24,6 +26,11 @@ _OF_FIRST = (
     *("response_server", "response_reason", "response_content_type", "response_body_bytes"),
 )
 """The columns that are read from the first response with each status."""
+_OF_ERROR = (
+    *("connection", "exchange", "response_status", "request_method", "request_target", "request_end", "request_end_reason"),
+    *_OF_FIRST,
+)
+"""The columns that are read of each error response."""
 
 UNSEEN = pl.Struct({
     **{name: pl.Int64() for name in ("code", "responses", "response_frame", "response_start", "in_part")},
@@ -111,15 +118,19 @@ def unseen_gateways(exchanges: pl.LazyFrame, left: pl.LazyFrame, connections: pl
         for said in (varnish, squid, envoy, balancer, haproxy, lighttpd, c("request_method") == "CONNECT")
     )
     made |= status.is_in([*_CLOUDFLARE]) & (server.str.to_lowercase() == "cloudflare").fill_null(value=False)
-    given = exchanges.filter(c("has_response"), c("has_request"), status >= 200).join(
-        connections.select("connection", "server"), on="connection"
-    )
-    totals = given.group_by("server").agg(pl.len().cast(pl.Int64).alias("total"))
+    given = exchanges.filter(c("has_response"), c("has_request"), status >= 200)
+    # filters by connection instead of joins: of many exchanges, only those that may matter are read
+    errors = given.filter(status.is_in(_UNSEEN) | made).select(*_OF_ERROR).collect(engine="streaming")
+    mine = of_connections(connections, errors).select("connection", "server").collect()
+    gave_up = of_exchanges(left, errors).select(*KEY).collect()
+    some = errors.join(mine, on="connection").join(gave_up, on=KEY, how="anti")
+    some = some.join(_asked_meanwhile(some, exchanges, connections), on=KEY, how="anti").lazy()
+    theirs = connections.filter(c("server").is_in(mine["server"].unique().implode())).select("connection", "server").collect()
+    totals = of_connections(given, theirs).group_by("connection").agg(pl.len().cast(pl.Int64).alias("total"))
+    totals = totals.join(theirs.lazy(), on="connection").group_by("server").agg(c("total").sum())
     # a client may go on sending its body after the response
     asked = pl.when(c("request_end") <= c("response_start")).then("request_end").otherwise("request_start")
     wait = (c("response_start") - asked).clip(0)
-    some = given.filter(status.is_in(_UNSEEN) | made).join(left, on=["connection", "exchange"], how="anti")
-    some = some.join(_asked_meanwhile(some, exchanges, connections), on=["connection", "exchange"], how="anti")
     many = some.group_by("server", status.cast(pl.Int64).alias("code")).agg(
         pl.len().cast(pl.Int64).alias("responses"),
         wait.median().cast(pl.Int64).alias("median"),
@@ -134,20 +145,22 @@ def unseen_gateways(exchanges: pl.LazyFrame, left: pl.LazyFrame, connections: pl
     return unseen.join(_failed_checks(some, exchanges, left, connections), on=["server", "code"], how="left")
 
 
-def _asked_meanwhile(some: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def _asked_meanwhile(some: pl.DataFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.DataFrame:
     """Return the exchanges in `some` during which the server's host sent the same request to another server.
 
     Then the other side is in the capture, although the snap length may have cut off what would prove it.
     """
     key = ["client_host", "request_method", "request_target"]
     named = some.with_columns(host_of("server").alias("client_host"))
-    fronts = named.select(*key, "connection", "exchange", "request_start", c("response_start").alias("at"))
-    known = connections.join(some.select("server").unique(), on="server", how="anti").select("connection", "client_host")
-    known = known.join(fronts.select("client_host").unique(), on="client_host", how="semi")
-    asked = exchanges.filter("has_request").join(known, on="connection")
-    asked = asked.select(*key, c("request_start").alias("sent"), c("request_start").alias("at")).sort("at")
+    fronts = named.select(*key, *KEY, "request_start", c("response_start").alias("at"))
+    known = connections.filter(
+        ~c("server").is_in(some["server"].unique().implode()), c("client_host").is_in(fronts["client_host"].unique().implode())
+    )
+    known = known.select("connection", "client_host").collect()
+    asked = of_connections(exchanges.filter("has_request"), known).join(known.lazy(), on="connection")
+    asked = asked.select(*key, c("request_start").alias("sent"), c("request_start").alias("at")).sort("at").collect()
     found = fronts.sort("at").join_asof(asked, on="at", by=key, strategy="backward", check_sortedness=False)
-    return found.filter(c("sent") >= c("request_start")).select("connection", "exchange")
+    return found.filter(c("sent") >= c("request_start")).select(KEY)
 
 
 def _other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -165,18 +178,22 @@ def _failed_checks(
     last of these requests before the gateway's first response with this status is returned, if it got an error or no answer.
     """
     pair = ("client_host", "checked")
-    first = _first_errors(some)
     others = _other_hosts(some, connections).select("connection", "client_host", c("server").alias("checked"))
-    gave_up = left.select("connection", "exchange", pl.lit(value=True).alias("gave_up"))
-    whole = c("has_request") & (c("request_end_reason") == "complete")
-    sent = exchanges.filter(whole).join(others, on="connection").join(gave_up, on=["connection", "exchange"], how="left")
+    whole = exchanges.filter("has_request", c("request_end_reason") == "complete")
+    status = pl.when("has_response").then("response_status")
+    refused = whole.filter(status.is_null() | (status >= 400)).select("connection")
+    # only the pairs with a request that failed are read whole
+    places = pl.concat([refused, left.select("connection")]).unique()
+    others = others.join(others.join(places, on="connection", how="semi").select(pair).unique(), on=pair, how="semi").collect()
+    gave_up = of_connections(left, others).select(*KEY, pl.lit(value=True).alias("gave_up"))
+    sent = of_connections(whole, others).join(others.lazy(), on="connection").join(gave_up, on=KEY, how="left")
     status = pl.when(c("gave_up").is_null() & c("has_response")).then("response_status")
     failed = status.is_null() | (status >= 400)
     names = {"request_method": "method", "request_target": "target"}
     last = (*(c(name).alias(short) for name, short in names.items()), failed.alias("failed"), status.alias("status"))
     return (
         sent.filter((c("request_target").n_unique() == 1).over(pair), pl.len().over(pair) >= 2)
-        .join(first, how="cross")
+        .join(_first_errors(some), how="cross")
         .filter(c("request_start") < c("by"))
         .sort("request_start")
         .group_by("server", "code", *pair, maintain_order=True)

@@ -62,14 +62,20 @@ def _in_turn(exchanges: pl.LazyFrame, connections: pl.DataFrame) -> pl.DataFrame
     While half of the late requests waited, they answered none that came after it. Few columns are read for that.
     """
     rows = of_connections(exchanges.filter("has_request"), connections).select("connection", _arrival(), "response_start")
-    rows = rows.drop_nulls().collect(engine="streaming").join(connections, on="connection").sort("asked")
+    places = connections.select("connection", c("server").rank("dense").alias("number"))
+    rows = rows.drop_nulls().join(places.lazy(), on="connection").drop("connection").collect(engine="streaming")
+    numbers, asked_at, began_at = (rows[name].to_numpy() for name in ("number", "asked", "response_start"))
+    order = np.lexsort((asked_at, numbers))
+    names = connections["server"].unique().sort()
     servers: list[str] = []
-    for (server,), part in rows.partition_by("server", as_dict=True).items():
-        asked, began = part["asked"].to_numpy(), part["response_start"].to_numpy()
+    for server, mine in zip(
+        names, np.split(order, np.searchsorted(numbers, np.arange(2, len(names) + 1), sorter=order)), strict=True
+    ):
+        asked, began = asked_at[mine], began_at[mine]
         first_after = np.append(np.minimum.accumulate(began[::-1])[::-1][1:], np.iinfo(np.int64).max)
         late = began - asked >= LATE_BY.value
         in_turn = late & (first_after >= asked + (began - asked) // 2)
-        servers += [str(server)] if in_turn.sum() >= max(ENOUGH.value, late.sum() // 2) else []
+        servers += [server] if in_turn.sum() >= max(ENOUGH.value, late.sum() // 2) else []
     return connections.filter(c("server").is_in(servers))
 
 

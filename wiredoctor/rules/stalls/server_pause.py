@@ -33,7 +33,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -44,7 +44,7 @@ from wiredoctor.rules.shared.gateway_waits import waited_behind, waits_behind
 from wiredoctor.rules.shared.long_polls import is_long_poll
 from wiredoctor.rules.shared.siblings import comparable_path
 from wiredoctor.rules.shared.words import packets
-from wiredoctor.tables import Array, of_connections
+from wiredoctor.tables import SECOND, Array, of_connections
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.attempts import host_of
 from wiredoctor.world.numbers import DURATION
@@ -86,6 +86,9 @@ def may_match() -> pl.Expr:
     return _waited().sum() >= WAITING.value
 
 
+FAR: Final = int(np.iinfo(np.int64).max)
+
+
 class Facts(NamedTuple):
     """What is known of a server that stood still. Times are in ns.
 
@@ -121,34 +124,79 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
     known = connections.select("connection", "server", c("history").str.contains("T", literal=True).alias("repeats"))
     names = of_connections(known, slow).select("server").unique().collect(engine="streaming")["server"]
     theirs = known.filter(c("server").is_in(names.implode())).collect(engine="streaming")
-    rows = (
-        of_connections(exchanges.filter("has_request"), theirs)
-        .join(theirs.lazy(), on="connection")
-        .join(waits_behind(exchanges, tries, theirs), on=["connection", "exchange"], how="left")
-        .select(
-            *(
-                "connection",
-                "exchange",
-                "server",
-                "request_end",
-                "response_start",
-                "response_end",
-                "request_last_frame",
-                "response_frame",
-            ),
-            comparable_path().hash().alias("path"),
-            pl.when(c("request_method").is_in(["GET", "HEAD"])).then(c("request_target").hash()).alias("page"),
-            (c("repeats") | c("upgraded") | is_long_poll() | waited_behind()).alias("other"),
-        )
-    )
-    rows = rows.filter(c("request_end").is_not_null()).collect(engine="streaming")
-    parts = {str(server): part for (server,), part in sorted(rows.partition_by("server", as_dict=True).items())}
-    found = {server: pauses for server, part in parts.items() if (pauses := _pauses(part))}
+    rows = of_connections(exchanges.filter("has_request"), theirs).filter(c("request_end").is_not_null())
+    rows = rows.join(theirs.lazy(), on="connection")
+    late = _late(rows, waits_behind(exchanges, tries, theirs))
+    parts = {str(server): part for (server,), part in sorted(late.partition_by("server", as_dict=True).items())}
+    times = _times(rows, late)
+    found = {server: pauses for server, part in parts.items() if (pauses := _pauses(part, times[server]))}
     calls = _calls(exchanges, connections, found) if found else {}
     found = {server: [one for one in some if not _calls_meanwhile(one, calls.get(server))] for server, some in found.items()}
     silent = [silent_candidates(_held(parts[server], pauses)) for server, pauses in found.items() if pauses]
     told = _candidates([(server, pauses) for server, pauses in found.items() if pauses])
     return pl.concat([told, *silent], how="diagonal").lazy()
+
+
+class Times(NamedTuple):
+    """When a server got requests and began and ended its responses (ns; FAR if never), in the order of the responses.
+
+    Only the requests and responses near late responses are there. `sent`: all times at which the server then sent something, and
+    the last time in each other second.
+    """
+
+    asked: Array
+    began: Array
+    ended: Array
+    frames: Array
+    sent: Array
+
+
+def _late(rows: pl.LazyFrame, behind: pl.LazyFrame) -> pl.DataFrame:
+    """Return the requests that waited PAUSE or longer, in the order of their responses.
+
+    `usual`: the median wait (ns) for responses of the server with the same path; `known`: their number.
+    """
+    # a hash of both, because a million names would take much memory
+    path = (comparable_path().hash() ^ c("server").hash(1)).alias("path")
+    wait = (c("response_start") - c("request_end")).alias("wait")
+    late = (
+        rows.filter(_waited())
+        .join(behind, on=["connection", "exchange"], how="left")
+        .select(
+            *("connection", "exchange", "server", "request_end", "response_start", "request_last_frame", "response_frame"),
+            *(path, wait),
+            pl.when(c("request_method").is_in(["GET", "HEAD"])).then(c("request_target").hash()).alias("page"),
+            (c("repeats") | c("upgraded") | is_long_poll() | waited_behind()).alias("other"),
+        )
+        .collect(engine="streaming")
+    )
+    alike = rows.select(path, wait).filter(c("path").is_in(late["path"].unique().implode()))
+    usual = alike.group_by("path").agg(c("wait").median().alias("usual"), c("wait").count().alias("known"))
+    late = late.join(usual.collect(engine="streaming"), on="path", how="left")
+    return late.sort("response_start", "response_frame", "request_last_frame")
+
+
+def _times(rows: pl.LazyFrame, late: pl.DataFrame) -> dict[str, Times]:
+    """Return the times of each server."""
+    asked, began, ended = (c(name) // SECOND for name in ("request_end", "response_start", "response_end"))
+    until = (c("response_start") + TOGETHER.value) // SECOND
+    seconds = late.select(pl.int_ranges(asked, until + 1).explode().unique()).to_series().implode()
+    lasts = (c("response_end") - c("request_end") >= SECOND).fill_null(value=True)
+    near = rows.filter(pl.any_horizontal(second.is_in(seconds) for second in (asked, began, ended)) | lasts)
+    near = near.select("server", "request_end", "response_start", "response_end", "response_frame")
+    last = [
+        rows.group_by("server", (c(name) // SECOND).alias("second")).agg(c(name).max().alias("sent"))
+        for name in ("response_start", "response_end")
+    ]
+    some, *sent = pl.collect_all([near, *last], engine="streaming")
+    lasting = pl.concat(sent).drop_nulls("sent").select("server", "sent").partition_by("server", as_dict=True)
+    ordered = some.sort("response_start", "response_frame", nulls_last=True)
+    found: dict[str, Times] = {}
+    for (server,), part in ordered.partition_by("server", as_dict=True).items():
+        asked, began, ended, frames = (part[name].fill_null(FAR).to_numpy() for name in part.columns[1:])
+        last_sent = lasting[server,]["sent"].to_numpy() if (server,) in lasting else began[:0]
+        found[str(server)] = Times(asked, began, ended, frames, np.unique(np.concatenate([began, ended, last_sent])))
+    return found
 
 
 def _answered_together(slow: pl.DataFrame) -> pl.DataFrame:
@@ -192,70 +240,57 @@ def _calls_meanwhile(pause: Pause, calls: tuple[Array, Array] | None) -> bool:
     return bool((sends | waits).any())
 
 
-def _pauses(rows: pl.DataFrame) -> list[Pause]:
-    """Return the pauses of a server. `rows`: its exchanges."""
-    rows = rows.with_columns(
-        (c("response_start") - c("request_end")).alias("wait"),
-        (c("response_start") - c("request_end")).median().over("path").alias("usual"),
-        c("response_start").count().over("path").alias("known"),
-    ).sort("response_start", "response_frame", "request_last_frame", nulls_last=True)
-    late = (rows["wait"] >= PAUSE.value) & ~rows["other"]
-    late &= (rows["usual"] * USUALLY.value <= rows["wait"]) & (rows["known"] > KNOWN.value)
-    places = np.flatnonzero(late.fill_null(value=False).to_numpy())
-    far = np.iinfo(np.int64).max
-    asked, began, ended = (rows[name].fill_null(far).to_numpy() for name in ("request_end", "response_start", "response_end"))
-    sent = np.unique(np.concatenate([began, ended]))
+def _pauses(late: pl.DataFrame, times: Times) -> list[Pause]:
+    """Return the pauses of a server. `late`: its rows of `_late`."""
+    slow = ~late["other"] & (late["usual"] * USUALLY.value <= late["wait"]) & (late["known"] > KNOWN.value)
+    places = np.flatnonzero(slow.fill_null(value=False).to_numpy())
+    began = late["response_start"].to_numpy()[places]
     found: list[Pause] = []
     at = 0
     while at < len(places):
-        first = int(began[places[at]])
-        last = int(np.searchsorted(began[places], first + TOGETHER.value, side="right"))
-        pause = _pause(rows, places[at:last], (asked, began, ended), sent)
+        last = int(np.searchsorted(began, int(began[at]) + TOGETHER.value, side="right"))
+        pause = _pause(late[places[at:last]], times)
         if pause is not None:
             found.append(pause)
         at = max(last, at + 1)
     return found
 
 
-def _held(rows: pl.DataFrame, pauses: list[Pause]) -> pl.DataFrame:
-    """Return the exchanges of a server, of `rows`, that were slow because of its pauses."""
-    far = np.iinfo(np.int64).max
-    asked, began = (rows[name].fill_null(far).to_numpy() for name in ("request_end", "response_start"))
-    held = np.zeros(rows.height, bool)
+def _held(late: pl.DataFrame, pauses: list[Pause]) -> pl.DataFrame:
+    """Return the exchanges of a server, of its rows of `_late`, that were slow because of its pauses."""
+    asked, began = late["request_end"].to_numpy(), late["response_start"].to_numpy()
+    held = np.zeros(late.height, bool)
     for one in pauses:
-        in_pause = np.minimum(began, one.end) - np.maximum(asked, one.begin)
-        held |= (2 * in_pause >= began - asked) & (began - asked >= PAUSE.value)
-    return rows.filter(pl.Series(held))
+        held |= 2 * (np.minimum(began, one.end) - np.maximum(asked, one.begin)) >= began - asked
+    return late.filter(pl.Series(held))
 
 
-def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array], sent: Array) -> Pause | None:
-    """Return the pause after which a server answered the exchanges in the rows `answered`; None if there was none.
-
-    `times`: when each request and response ended and began. `sent`: when the server began or ended a response, in order. All
-    times are in ns.
-    """
-    asked, began, ended = times
+def _pause(answered: pl.DataFrame, times: Times) -> Pause | None:
+    """Return the pause after which a server answered the requests in the rows `answered`; None if there was none."""
     # a request that blocked all others is answered before them
-    before = int(np.searchsorted(sent, int(began[answered[0]]) - TOGETHER.value)) - 1
-    end = int(sent[before + 1])
-    busy = bool(((began < end) & (ended >= end)).any())
-    waits = np.sort(asked[(began >= end) & (asked < end)])
+    first = int(answered["response_start"][0])
+    before = int(np.searchsorted(times.sent, first - TOGETHER.value)) - 1
+    end = int(times.sent[before + 1])
+    waiting = times.began >= end
+    busy = bool((~waiting & (times.ended >= end)).any())
+    waits = np.sort(times.asked[waiting & (times.asked < end)])
     if busy or len(waits) < WAITING.value:
         return None
-    begin = max(int(sent[before]) if before >= 0 else int(waits[0]), int(waits[WAITING.value - 1]))
-    open_ = int(((began >= end) & (asked <= end - PAUSE.value)).sum())
+    begin = max(int(times.sent[before]) if before >= 0 else int(waits[0]), int(waits[WAITING.value - 1]))
+    open_ = int((waiting & (times.asked <= end - PAUSE.value)).sum())
     # what had waited longer before the pause than in it takes long by itself
-    answered = answered[2 * (end - np.maximum(asked[answered], begin)) >= began[answered] - asked[answered]]
-    if end - begin < PAUSE.value or open_ < WAITING.value or 2 * len(answered) < len(waits):
+    in_pause = end - pl.max_horizontal("request_end", pl.lit(begin))
+    answered = answered.filter(2 * in_pause >= c("wait"))
+    if end - begin < PAUSE.value or open_ < WAITING.value or 2 * answered.height < len(waits):
         return None
-    if rows["connection"].gather(answered).n_unique() < WAITING.value or _is_one_page(rows["page"].gather(answered)):
+    if answered["connection"].n_unique() < WAITING.value or _is_one_page(answered["page"]):
         return None
-    oldest = int(answered[int(np.argmin(asked[answered]))])
-    lost = int(np.minimum(end - asked[answered], end - begin).sum())
-    usual = int(np.median(rows["usual"].gather(answered).to_numpy()))
-    first = int(np.searchsorted(began, end))
-    frames = rows["request_last_frame"][oldest], int(asked[oldest]), rows["response_frame"][first]
-    return Pause(begin, end, len(waits), len(answered), lost, usual, *frames)
+    oldest = answered.row(int(answered["request_end"].arg_min() or 0), named=True)
+    lost = answered.select(pl.min_horizontal(end - c("request_end"), pl.lit(end - begin)).sum()).item()
+    usual = int(np.median(answered["usual"].to_numpy()))
+    frame = int(times.frames[np.searchsorted(times.began, end)])
+    frames = oldest["request_last_frame"], oldest["request_end"], frame
+    return Pause(begin, end, len(waits), answered.height, lost, usual, *frames)
 
 
 def _is_one_page(pages: pl.Series) -> bool:

@@ -107,7 +107,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     named = connections.select("connection", "server")
     versions = answers.group_by("connection").agg(old.any().alias("old"), new.any().alias("new")).join(named, on="connection")
     downgrading = versions.group_by("server").agg(c("old").any(), c("new").any()).filter(c("old") & ~c("new"))
-    theirs = named.join(downgrading, on="server", how="semi").collect()
+    theirs = named.join(downgrading, on="server", how="semi").collect(engine="streaming")
     servers = (
         of_connections(answers, theirs)
         .select(
