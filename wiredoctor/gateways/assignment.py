@@ -114,8 +114,12 @@ def _parts(edges: Iterable[tuple[int, int]]) -> list[Part]:
     whole: Part = {}
     for b, f in edges:
         whole.setdefault(b, []).append(f)
-        # an exchange may be at the back of one gateway and at the front of the next
-        parent[root(-1 - f)] = root(b)
+    for b, fronts in whole.items():
+        mine = root(b)
+        for f in fronts:
+            # an exchange may be at the back of one gateway and at the front of the next
+            if (other := root(-1 - f)) != mine:
+                parent[other] = mine
     parts: dict[int, Part] = {}
     for b, fronts in whole.items():
         parts.setdefault(root(b), {})[b] = fronts

@@ -10,6 +10,7 @@ import polars as pl
 
 from wiredoctor.report.by_status import engine_for, find_backs
 from wiredoctor.report.words import SECOND, count, duration
+from wiredoctor.tables import of_connections
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
@@ -44,12 +45,22 @@ def refusal_clauses(report: Report, capture: str | None = None) -> dict[int, lis
     if (backs := find_backs(report)) is not None:
         exchanges = exchanges.join(backs.lazy(), on=[*_KEY, "exchange"], how="anti")
     of_calls = exchanges.filter(c("request_retry_count").is_not_null() | c("response_status").is_in(REFUSALS))
-    kinds = of_calls.select("request_method", "request_target").unique()
     clients, engine = report.scan_connections().select(*_KEY, "client_host"), engine_for(report)
-    alike = exchanges.join(kinds.collect(engine=engine).lazy(), on=["request_method", "request_target"], how="semi")
+    calls = of_calls.select(*_KEY, "request_method", "request_target").collect(engine=engine)
+    if calls.is_empty():
+        return {}
+    # only requests of the same clients are compared, so most are never read
+    theirs = clients.join(clients.join(calls.lazy(), on=_KEY, how="semi"), on=["capture", "client_host"], how="semi")
+    theirs = theirs.collect(engine=engine)
+    alike = (
+        of_connections(exchanges, theirs)
+        .select(*_KEY, *_SAME[2:], *_READ)
+        .join(calls.lazy(), on=["request_method", "request_target"], how="semi")
+        .join(theirs.lazy(), on=_KEY)
+    )
     if alike.select(pl.len()).collect(engine=engine).item() > _MAX_ROWS:
         return {}
-    rows = alike.select(*_KEY, *_SAME[2:], *_READ).join(clients, on=_KEY, how="left").sort("request_start").collect(engine=engine)
+    rows = alike.sort("request_start").collect(engine=engine)
     some = rows.to_dicts()
     clauses = {status: [*_waited(some, status), *_calls(some, status)] for status in (TOO_MANY, UNAVAILABLE)}
     return clauses | {TOO_LARGE: [*_before_body(some)]}

@@ -127,10 +127,14 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
     # only clients that got errors, and asked another server, too, matter, so most requests are never examined
     asking = known.join(keys.select("client_host").unique(), on="client_host").collect(engine="streaming")
     asking = asking.filter(c("server").n_unique().over("client_host") > 1)
+    if asking.is_empty():
+        exchanges = exchanges.clear()
     compared = _with_keys(of_connections(exchanges, asking), asking.lazy()).join(keys, on="key", how="semi")
     counts = (pl.len().cast(pl.Int64).alias("requests"), c("failed").sum().cast(pl.Int64).alias("errors"))
     groups = compared.group_by("key", "client_host", "server").agg(counts).collect(engine="streaming")
     alone = _failing_alone(groups.filter(c("server").n_unique().over("key") > 1))
+    if alone.is_empty():
+        exchanges = exchanges.clear()
     sent = _with_keys(of_connections(exchanges, asking), asking.lazy(), ("request_target", "request_start", "response_end"))
     alone = alone.join(_sent_to_all(sent, alone), on="server", how="left")
     return _candidate_columns(_with_keys(exchanges.filter(c("response_status") >= _ERROR), known, _SHOWN), alone).lazy()
