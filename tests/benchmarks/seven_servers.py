@@ -37,7 +37,7 @@ COMMON = (
 
 
 class Recording:
-    """A recording whose addresses and times can be changed; ValueError if it has other packets than IPv4 over Ethernet, or is cut."""
+    """A recording whose addresses and times can be changed; ValueError if it is cut, or not IPv4 on Ethernet."""
 
     def __init__(self, path: Path) -> None:
         content = path.read_bytes()

@@ -17,6 +17,7 @@ from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
 from tests.support.sweeps import sweep
 from wiredoctor.findings import Report
+from wiredoctor.report import server_statistics as report_statistics
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.data import servers_json
 from wiredoctor.report.html import tiles
@@ -164,6 +165,16 @@ def test_quantiles_are_of_the_nearest_rank(tmp_path: Path) -> None:
     text = [connection(number, "10.0.0.2:80", 200, start=number, slow=1.0 if number == 20 else 0.01) for number in range(1, 21)]
     [one] = server_statistics(analyze_bytes(tmp_path / "some.pcap", capture("\n".join(text) + "\n")))
     assert [one.p50, one.p95, one.p99, one.longest] == pytest.approx([0.011, 0.011, 1.001, 1.001])
+
+
+def test_quantiles_of_many_exchanges_are_rounded_down_a_little(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = {one.key: one for one in server_statistics(report)}
+    monkeypatch.setattr(report_statistics, "EXACT_TIMES", 1)
+    rounded = {one.key: one for one in server_statistics(report)}
+    assert {key: one.longest for key, one in rounded.items()} == {key: one.longest for key, one in exact.items()}
+    assert rounded["10.0.0.3:8080"].p50 != (p50 := exact["10.0.0.3:8080"].p50)
+    assert p50 is not None
+    assert 0.996 * p50 <= (rounded["10.0.0.3:8080"].p50 or 0.0) < p50
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,15 @@ The pairs form a graph. Each connected part of it is solved separately.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from wiredoctor.gateways.components import components
 from wiredoctor.gateways.edges import Edges
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows
-from wiredoctor.gateways.known import REPEATED, SERVER_ERROR, SLACK
+from wiredoctor.gateways.known import LATE, REPEATED, SERVER_ERROR, SLACK
 from wiredoctor.tables import Array
 
 MAX_COMPARED = 64
@@ -73,7 +73,7 @@ def assign(rows: Rows, edges: Edges) -> Assigned:
     front, back = edges.front[alone], edges.back[alone]
     certain = ~edges.doubted[front]
     made = _Edges([], [([f], [b]) for f, b in zip(front[~certain].tolist(), back[~certain].tolist(), strict=True)])
-    parts = _parts(zip(edges.back[~alone].tolist(), edges.front[~alone].tolist(), strict=True))
+    parts = _parts(edges.back[~alone], edges.front[~alone])
     if parts:
         given_up = rows.is_given_up
         over = np.where(given_up, np.minimum(rows.gone, rows.over), rows.over)
@@ -101,28 +101,16 @@ def without_certainty(assigned: Assigned, front: Array) -> Assigned:
     return assigned._replace(certain=assigned.certain & ~lost, doubts=assigned.doubts + doubts)
 
 
-def _parts(edges: Iterable[tuple[int, int]]) -> list[Part]:
+def _parts(back: Array, front: Array) -> list[Part]:
     """Return the connected parts of the graph with these edges."""
-    parent: dict[int, int] = {}
-
-    def root(x: int) -> int:
-        while (up := parent.setdefault(x, x)) != x:
-            parent[x] = parent[up]
-            x = up
-        return x
-
-    whole: Part = {}
-    for b, f in edges:
-        whole.setdefault(b, []).append(f)
-    for b, fronts in whole.items():
-        mine = root(b)
-        for f in fronts:
-            # an exchange may be at the back of one gateway and at the front of the next
-            if (other := root(-1 - f)) != mine:
-                parent[other] = mine
+    # an exchange may be at the back of one gateway and at the front of the next
+    nodes, part_of = components(back, -1 - front)
+    order = np.argsort(back, kind="stable")
+    backs, first = np.unique(back[order], return_index=True)
+    fronts = np.split(front[order], first[1:])
     parts: dict[int, Part] = {}
-    for b, fronts in whole.items():
-        parts.setdefault(root(b), {})[b] = fronts
+    for part, b, some in zip(part_of[np.searchsorted(nodes, backs)].tolist(), backs.tolist(), fronts, strict=False):
+        parts.setdefault(part, {})[b] = some.tolist()
     return list(parts.values())
 
 
@@ -152,7 +140,7 @@ def _assign_part(part: Part, times: _Times, made: _Edges, doubted: set[int]) -> 
     made.pairs.extend(_by_order(rest, taken))
     made.doubts.extend(
         (sorted({f for some in one.values() for f in some}), list(one))
-        for one in _parts((b, f) for b, some in rest.items() for f in some)
+        for one in _parts(*np.array([(b, f) for b, some in rest.items() for f in some]).T)
     )
 
 
@@ -238,10 +226,14 @@ class _Unassigned:
         self.pairs.append((f, b))
         self.backs[f].discard(b)
         self._changed.add(f)
-        if _answers(b, self.times):
+        t = self.times
+        if answered := _answers(b, t):
             self._done.add(f)
+        over = LATE if answered else t.over[b]
         for other in sorted(self.backs[f]):
-            if len(self.fronts[other]) > 1 and not _are_tries(b, other, self.times):
+            # of many possible pairs, each is examined here: the same as _are_tries
+            after = t.start[other] + SLACK >= over if other > b else _are_tries(other, b, t)
+            if not after and len(self.fronts[other]) > 1:
                 self._drop(other, f)
 
     def _drop(self, b: int, f: int) -> None:

@@ -195,7 +195,7 @@ class AtGateways:
         self._learned: int | None = None
         """The capture time (ns) of the last search, with or without exchanges that waited for it."""
         self._apart = SEARCH_INTERVAL
-        self._quota = Quota(limits.LIVE_PAIRED.value * 3 // 4, limits.LIVE_PAIRED.value, SEARCHED)
+        self._quota = Quota(limits.LIVE_PAIRED.value // 2, limits.LIVE_PAIRED.value, SEARCHED)
         self.at_once = Quota(DECIDED_AT_ONCE // 2, DECIDED_AT_ONCE)
         self._turn = 0
         """The number of searches that examined the newest exchanges while older ones were due, modulo TURNS."""

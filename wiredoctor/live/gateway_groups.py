@@ -11,6 +11,8 @@ from typing import NamedTuple
 import polars as pl
 
 from wiredoctor.gateways import GATEWAY_ERRORS, LATE, UNAVAILABLE, Gateways, Place
+from wiredoctor.gateways.components import components
+from wiredoctor.gateways.known import FRONT, KEY
 from wiredoctor.tables import MILLISECOND, SECOND
 
 SLACK = MILLISECOND
@@ -109,6 +111,17 @@ def times_of(exchanges: pl.DataFrame) -> dict[Place, Times]:
     return {(row[0], row[1]): (row[2], row[3], row[4]) for row in ends.drop_nulls("request_start").iter_rows()}
 
 
+def _number(connection: str, exchange: str) -> pl.Expr:
+    """Return an exchange as one integer."""
+    return pl.col(connection).cast(pl.Int64) * 2**32 + pl.col(exchange).cast(pl.Int64).fill_null(-1) + 1
+
+
+def _place(number: int) -> tuple[int, int | None]:
+    """Return the exchange with this number of `_number`."""
+    exchange = (number & 0xFFFF_FFFF) - 1
+    return number >> 32, None if exchange < 0 else exchange
+
+
 class Pairing:
     """The newest exchanges of a capture, and the possible pairs of a front and a try among them.
 
@@ -199,40 +212,37 @@ class Pairing:
 
     def _groups(self, of: Collection[tuple[int, int | None]]) -> list[Group]:
         """Return the groups that include one of the exchanges `of`. The exchanges of a group may be paired with one another."""
-        up: dict[tuple[int, int | None], tuple[int, int | None]] = {}
-
-        def root(place: tuple[int, int | None]) -> tuple[int, int | None]:
-            while (above := up.setdefault(place, place)) != place:
-                up[place] = up.setdefault(above, above)
-                place = above
-            return place
-
-        for row in self._known.possible.iter_rows():
-            up[root((row[0], row[1]))] = root((row[4], row[5]))
-        for front, tries in self._tries.items():
-            for one in tries:
-                up[root(front)] = root(one)
+        possible, tries = self._known.possible, self._known.tries
+        pairs = pl.concat(
+            [some.select(_number(*FRONT).alias("front"), _number(*KEY).alias("back")) for some in (possible, tries)]
+        )
+        nodes, parts = components(pairs["front"].to_numpy(), pairs["back"].to_numpy())
+        part_of = dict(zip(map(_place, nodes.tolist()), parts.tolist(), strict=True))
         whole = {connection for connection, exchange in of if exchange is None}
-        of = {*of, *(place for place in up if place[0] in whole)}
-        read = {place for place in of if place[1] is None or place in self._times}  # others began after what was searched
-        single = {place for place in read if place not in up and self._servers.get(place[0]) in self._known.fronts}
-        wanted = {root(place) for place in of if place in up or place in single}
-        groups = {place: Group(set(), set(), LATE, -LATE) for place in wanted}
-        for row in self._known.possible.iter_rows():
-            if (group := groups.get(root((row[0], row[1])))) is not None:
-                group.add((row[0], row[1]), row[2], row[3], front=True)
-                group.add((row[4], row[5]), row[6], row[6], front=False)
-        for front_connection, front_exchange, *one, _, started in self._known.tries.iter_rows():
+        of = {*of, *(place for place in part_of if place[0] in whole)}
+        groups = {part_of[place]: Group(set(), set(), LATE, -LATE) for place in of if place in part_of}
+        for connection, exchange, *times in possible.select(*FRONT, "front_started", "front_answered").unique().iter_rows():
+            if (group := groups.get(part_of[connection, exchange])) is not None:
+                group.add((connection, exchange), *times, front=True)
+        for connection, exchange, started in possible.select(*KEY, "started").unique().iter_rows():
+            if (group := groups.get(part_of[connection, exchange])) is not None:
+                group.add((connection, exchange), started, started, front=False)
+        for front_connection, front_exchange, *one, _, started in tries.iter_rows():
             front = (front_connection, front_exchange)
-            if (group := groups.get(root(front))) is not None:
+            if (group := groups.get(part_of[front])) is not None:
                 if front not in group.fronts:
                     group.add(front, *self._times.get(front, _UNKNOWN)[:2], front=True)
                 group.add((one[0], one[1]), started, started, front=False)
                 group.servers.add((self._servers[front[0]], self._servers[one[0]]))
-        for place in single:
-            if place[1] is not None:
-                groups[place].add(place, *self._times.get((place[0], place[1]), _UNKNOWN)[:2], front=True)
-        return [*groups.values()]
+        alone: list[Group] = []
+        for place in of - part_of.keys():
+            # others began after what was searched
+            read = place[1] is None or place in self._times
+            if read and self._servers.get(place[0]) in self._known.fronts:
+                alone.append(Group({place}, set(), LATE, -LATE))
+                if place[1] is not None:
+                    alone[-1].add(place, *self._times.get((place[0], place[1]), _UNKNOWN)[:2], front=True)
+        return [*groups.values(), *alone]
 
     def _is_final(self, group: Group, until: Until) -> bool:
         """Return whether no later packet can change how the exchanges of a group are paired."""
