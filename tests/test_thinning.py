@@ -84,5 +84,5 @@ def test_a_case_that_was_named_runs_in_any_case() -> None:
 
 
 def test_a_run_says_which_part_it_was() -> None:
-    assert "part 12 of 12" in Extent(quick=False, turn=1_751).describe()
+    assert "part 8 of 16" in Extent(quick=False, turn=1_751).describe()
     assert Extent(quick=False).describe() == ""

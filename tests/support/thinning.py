@@ -1,7 +1,7 @@
 """Choose which cases of a test a run tries.
 
 A quick run tries every eighth of the cases that are not marked `slow`: they are much alike. With `--turn`, a slow run tries a
-quarter of the others, a twelfth of the slow cases marked `forms`, which repeat one input in another form, and none of those
+sixth of the others, a sixteenth of the slow cases marked `forms`, which repeat one input in another form, and none of those
 marked `nightly`. Any other run tries all.
 """
 
@@ -18,9 +18,9 @@ QUICK = "not slow"
 EIGHTH = 8
 THINNED = pytest.mark.slow(thinned=True)
 """The mark of a case that is slow only because a quick run tries an eighth."""
-PARTS = 12
+PARTS = 16
 """Runs with consecutive numbers that together try all forms."""
-PARTS_OF_ALIKE = 4
+PARTS_OF_ALIKE = 6
 """Runs with consecutive numbers that together try all cases that a quick run leaves out as too much alike."""
 
 
