@@ -168,6 +168,8 @@ def test_looks_without_time_tell_the_same_a_little_later(
 def test_a_quota_shrinks_by_what_it_took(count: int, took: float, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quota, "cpu_time", lambda: took)
     one = Quota(10, 100, 0.1)
+    assert one.size == 10
+    one.size = 100
     one.learn(count, 0.0)
     assert one.size == size
 
@@ -382,7 +384,7 @@ def test_old_failures_do_not_keep_a_search_from_new_ones(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Quota, "__init__", least)
     monkeypatch.setattr(Quota, "learn", lambda *_: None)
-    monkeypatch.setattr(limits.LIVE_PAIRED, "value", 64)
+    monkeypatch.setattr(limits.LIVE_PAIRED, "value", 96)  # a search examines half
     starts = [n / 4 for n in range(1, 80)]
     passed = [
         one for at in starts for one in ((at, at + 0.1, 1, FRONT, f"p{at}", 200), (at + 0.01, at + 0.09, 2, BACK, f"p{at}", 200))

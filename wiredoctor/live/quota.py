@@ -25,12 +25,12 @@ cpu_time = time.process_time
 class Quota:
     """How many things a look decides at a time: fewer after it has taken more than `seconds`, and more again after less.
 
-    What is left is decided by the next looks. `least`, `most`: the bounds of the number. It begins at `first`, or at `most`.
+    What is left is decided by the next looks. `least`, `most`: the bounds of the number, which begins at the lower one.
     """
 
-    def __init__(self, least: int, most: int, seconds: float = PART, first: int | None = None) -> None:
-        self._least, self._most, self._seconds = min(least, most), most, seconds
-        self.size = most if first is None else first
+    def __init__(self, least: int, most: int, seconds: float = PART) -> None:
+        self.size = self._least = min(least, most)
+        self._most, self._seconds = most, seconds
 
     def learn(self, count: int, begun: float) -> None:
         """Adapt to what deciding `count` things took since `begun`, a value of `cpu_time`."""

@@ -181,7 +181,7 @@ class Session:
         self._found_in: dict[int, None] = {}
         self._steps = 0
         few = BATCH // 8 or 1
-        self._packets = Quota(few, BATCH, 2 * PART, few)  # the first that wait long may be many
+        self._packets = Quota(few, BATCH, 2 * PART)  # the first that wait long may be many
         self._work: Stages[list[Finding]] | None = None
         """What the last look had no time for."""
         self._is_behind = False
