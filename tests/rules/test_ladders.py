@@ -8,13 +8,15 @@ from random import Random
 
 import pytest
 
-from tests.ladders import Packet, check, ladders_in, to_pcap
+from tests.ladders import Packet, check, ladder_packets, ladders_in, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import ends, together
 from tests.rules.together import check_together, stands_alone
+from tests.support.figures import absurd_figures, counts_milliseconds
 from tests.support.sweeps import FORMS, SLOW, WHOLE, quick_if, sweep
 from wiredoctor.rule_engine import catalogue
-from wiredoctor.testing import EPOCHS, POINTS
+from wiredoctor.testing import EPOCHS, POINTS, findings
+from wiredoctor.testing.expectations import compare, expectations
 
 FILES = sorted(Path(__file__).parent.glob("*/*.txt"))
 LADDERS = [(path, number, title, text) for path in FILES for number, (title, text) in enumerate(ladders_in(path))]
@@ -57,7 +59,9 @@ CUTS = 6
 @FORMS
 @pytest.mark.parametrize(("text", "at"), AT_POINTS)
 def test_ladder(text: str, at: str) -> None:
-    check(text, at)
+    packets, found = ladder_packets(text, at), findings(text, at)
+    compare(expectations(text, packets), found)
+    assert absurd_figures(found, in_milliseconds=counts_milliseconds(packets)) == []
 
 
 @WHOLE  # and no form: the planted faults of tests/power show that one point alone misses some

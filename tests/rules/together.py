@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, to_pcap
 from tests.pipeline.ladders import elsewhere, no_gateways_between
-from tests.support.figures import absurd_figures
+from tests.support.figures import absurd_figures, counts_milliseconds
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing.expectations import compare, expectations
 
@@ -51,8 +51,9 @@ def check_together(file: Path, at: str) -> None:
             assert len({number for number, _ in places}) == 1, f"{finding.rule} proves itself with packets of several ladders"
             own = [evidence._replace(frame=frame) for evidence, (_, frame) in zip(finding.evidence, places, strict=True)]
             found.setdefault(places[0][0], []).append(replace(finding, evidence=own))
-    wrong = absurd_figures(report.findings)
+    wrong: list[str] = []
     for number, (title, text) in enumerate(ladders):
+        wrong += absurd_figures(found.get(number, []), in_milliseconds=counts_milliseconds(drawn[number]))
         try:
             compare(expectations(text, drawn[number]), found.get(number, []))
         except AssertionError as error:

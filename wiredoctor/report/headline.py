@@ -81,6 +81,7 @@ _NOT_BY_KIND = ("Port ", "Connections with ECN ")
 _FIRST_WORDS = (
     "A",
     "After",
+    "All",
     "An",
     "Chunks",
     "Connecting",

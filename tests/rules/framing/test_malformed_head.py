@@ -51,3 +51,8 @@ def test_each_kind_is_said_once(request_field: str, response_fields: str, said: 
     rest = [(one.kind, one.message.partition("The same head also has: ")[2]) for one in told if one.rule == "malformed-head"]
     assert {kind: also.partition(". Only the first")[0] for kind, also in rest} == said
     assert len(rest) == len(said)
+
+
+def test_each_of_several_spaces_in_a_status_line_is_shown() -> None:
+    told = findings(LADDER.format(r"HTTP/1.1  200 OK\r\nContent-Length: 0\r\n\r\n"))
+    assert [r'"HTTP/1.1 \x20200"' in one.message for one in told if one.rule == "malformed-head"] == [True]

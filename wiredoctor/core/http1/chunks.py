@@ -16,6 +16,7 @@ from wiredoctor.core.http1.message_ends import finish
 from wiredoctor.core.http1.partial import Partial
 from wiredoctor.core.http1.reader import Reader
 from wiredoctor.core.http1.stream import Range
+from wiredoctor.protocols.http1.fault_words import find_trailer_fault
 
 FIRST_LOOK: Final = 2048
 """The number of bytes that are searched for the end of a line in one step; most lines are shorter."""
@@ -110,6 +111,8 @@ def read_line(conversation: Conversation, reader: Reader, found: Range, message:
             conversation.http.met.add(limits.TRAILER)
             finish(conversation, reader, COMPLETE)
             reader.lose()
+        elif fault := find_trailer_fault(line):
+            faults.check_trailer(conversation, reader, fault, line, found.frame, found.time, reader.pos - size - 1)
     else:
         length = chunk_size(line)
         if length >= 0 and is_odd(sent):

@@ -56,10 +56,11 @@ WAITED: Final = 500_000_000
 ANNOUNCED: Final = 1 << 24
 SIZE_LINE: Final = 1 << 25
 EMPTY_LINE: Final = 1 << 26
+TRAILER: Final = 1 << 27
 """Bits of Reader.malformed, besides those of Fields.malformed.
 
-ANNOUNCED: a 1xx or 204 response that announces a body. SIZE_LINE: a chunk size line that some recipients refuse. EMPTY_LINE: an
-empty line after the body of a response.
+ANNOUNCED: a 1xx or 204 response that announces a body. SIZE_LINE, TRAILER: a chunk size line, or a trailer line, that some
+recipients refuse. EMPTY_LINE: an empty line after the body of a response.
 """
 
 METHODS: Final = tuple(method.decode() for method in KNOWN_METHODS)
@@ -181,13 +182,25 @@ def check_chunk(conversation: Conversation, reader: Reader, line: bytes, frame: 
 
 def check_size_line(conversation: Conversation, reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
     """Report a valid chunk size line in a form that some recipients refuse, once per direction. `line`: without its LF."""
+    check_line(conversation, reader, SIZE_LINE, find_size_line_fault(line), line, frame, time, offset)
+
+
+def check_trailer(conversation: Conversation, reader: Reader, name: str, line: bytes, frame: i64, time: i64, offset: i64) -> None:
+    """Report a line of a trailer section with the fault `name`, once per direction. `line`: without its line end."""
+    check_line(conversation, reader, TRAILER, name, line, frame, time, offset)
+
+
+def check_line(
+    conversation: Conversation, reader: Reader, kind: i64, name: str, line: bytes, frame: i64, time: i64, offset: i64
+) -> None:  # fmt: skip
+    """Report a line of chunk framing after which recipients that accept it can continue. `kind`: a bit of Reader.malformed."""
     message, exchange = reader.message, reader.exchange
-    if message is None or exchange is None or reader.has_fault or reader.is_unsure or reader.malformed & SIZE_LINE:
+    if message is None or exchange is None or reader.has_fault or reader.is_unsure or reader.malformed & kind:
         return
     if reader.kind == RESPONSE and not answers_its_request(conversation, reader, exchange):
         return
-    reader.malformed |= SIZE_LINE
-    name, shown = find_size_line_fault(line), payload(line[:MAX_SHOWN])
+    reader.malformed |= kind
+    shown = payload(line[:MAX_SHOWN])
     report(conversation, reader, Fault(name, reader.kind, exchange, message, frame, time, offset, shown))
 
 

@@ -129,6 +129,17 @@ def find_size_line_fault(line: bytes) -> str:
     return "chunk-empty-extension" if line[:-1].endswith(b";") else "chunk-trailing-space"
 
 
+def find_trailer_fault(line: bytes) -> str:
+    """Return the name of the fault of a line in a trailer section, "" if it has none. `line`: without its line end.
+
+    Lines that begin with white space continue the previous one.
+    """
+    name, colon, _ = line.partition(b":")
+    if line.startswith((b" ", b"\t")) or (colon and TOKEN.match(name)):
+        return ""
+    return "trailer-name" if colon else "trailer-no-colon"
+
+
 def find_place(head: bytes, kind: int) -> str:
     """Return where a grammar fault is, as text: a field name, the start line or a line number.
 
@@ -140,7 +151,10 @@ def find_place(head: bytes, kind: int) -> str:
         return framing_lines(head)
     if kind & _OF_STATUS_LINE:
         line = STATUS_LINE.match(start)
-        return "the start line" if line is None else line[0][: line.end(5)].decode("latin-1")
+        if line is None:
+            return "the start line"
+        # reports write several spaces as one
+        return line[0][: line.end(5)].decode("latin-1").replace("  ", " \\x20")
     if kind == CONTROL_BYTE and start.removesuffix(b"\r").translate(None, CONTROLS) != start.removesuffix(b"\r"):
         return "the start line"
     if kind == BARE_LF and not start.endswith(b"\r"):

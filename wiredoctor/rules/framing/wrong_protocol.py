@@ -136,7 +136,8 @@ def _is_rejected() -> pl.Expr:
 
 def _is_closed() -> pl.Expr:
     """Return whether the server sent no byte until it closed, or the client did, when the client's first bytes had arrived."""
-    arrived = (c("client_bytes") > 0) & ((c("client_unacknowledged") == 0) | (c("close") == "rst"))
+    # what a client sends after the server's FIN, such as a TLS alert, is never acknowledged
+    arrived = (c("client_bytes") > 0) & ((c("client_unacknowledged") < c("client_bytes")) | (c("close") == "rst"))
     waited = (c("closed_by") == "client") & (c("end") - c("client_opening_time") >= SILENCE.value)
     silent = (c("server_bytes") == 0) & ((c("closed_by") == "server") | waited)
     return c("client_opening").is_in([*_KINDS]) & silent & arrived

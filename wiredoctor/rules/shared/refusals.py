@@ -169,10 +169,21 @@ FORMS: Mapping[str, OddForm] = {
         "requests, aiohttp (Expected LF after chunk size) and Java refuse such a response.",
         "Node and Go answer 400.",
     ),
+    "trailer-no-colon": OddForm(
+        "trailer",
+        "has no colon",
+        "curl (Failed reading the chunked-encoded stream), Node and fetch (HPE_INVALID_HEADER_TOKEN, Invalid header token), Go "
+        "(malformed MIME header: missing colon), httpx (illegal header line), aiohttp (Invalid header token) and "
+        "HttpURLConnection (Malformed tailer) refuse such a response.",
+        "Node, Go and haproxy answer 400.",
+    ),
+    "trailer-name": OddForm(
+        "trailer", "has a name that is not a token", f"{_BAD_NAME} refuse such a response.", "Node and haproxy answer 400."
+    ),
 }
 """The forms by the name of their fault (table faults). Detection: protocols/http1/fields.py, head.py and fault_words.py."""
 
-_RULES = {"identity": "conflicting-framing", "size-line": "invalid-chunk"}
+_RULES = {"identity": "conflicting-framing", "size-line": "invalid-chunk", "trailer": "invalid-chunk"}
 """The rules that report a kind of FORMS, if not malformed-head."""
 REFUSALS = tuple(
     (f"{_RULES.get(kind, 'malformed-head')}/{kind}", "pair") for kind in dict.fromkeys(form.kind for form in FORMS.values())

@@ -207,7 +207,7 @@ def words(x: Facts) -> dict[str, Any]:
         for packet in (
             (one["asked_frame"], one["asked"], "the last byte of a request that waits"),
             (one["freed_frame"], one["freed"], _FREED[x.way]),
-            (one["went_frame"], one["went"], f"{went}, {duration_text(one['went'] - one['freed'])} later"),
+            (one["went_frame"], one["went"], f"{went}, {_later(one['went'] - one['freed'])}"),
         )
     ]
     return {
@@ -219,6 +219,14 @@ def words(x: Facts) -> dict[str, Any]:
         "evidence": packets(*sorted(evidence, key=lambda packet: (packet[1] or 0, packet[0] or 0))),
         **(_words_of_turns(x) if x.way in _BLOCKED else {}),
     }
+
+
+def _later(time: int) -> str:
+    """Return how much later than the packet that ended the wait the request went on (ns).
+
+    The last packet of a connection without a request may come after its close, with which the wait ended.
+    """
+    return f"{duration_text(time)} later" if time >= 0 else f"{duration_text(-time)} before the last packet of that connection"
 
 
 _FREED = {
