@@ -11,8 +11,7 @@ from wiredoctor.core.http1.http_state import HTTP2, TLS_PROTOCOL, HttpState, Ope
 from wiredoctor.core.http1.message import OFF, TLS, Exchange
 from wiredoctor.core.http1.reader import STARTS, Reader
 from wiredoctor.core.http1.stream import Range
-from wiredoctor.protocols.tls.handshake import Handshake as TlsHandshake
-from wiredoctor.protocols.tls.hello import HANDSHAKE
+from wiredoctor.core.tls.tls_handshake import HANDSHAKE, TlsHandshake
 
 CLOSE_FRAME: Final = 0x88
 """The first octet of a WebSocket Close frame: opcode 8, last fragment."""
@@ -96,18 +95,23 @@ def begin_tls(conversation: HttpState, reader: Reader, data: bytes, found: Range
         if data[0] != HANDSHAKE:
             return False
         conversation.tls = TlsHandshake()
-    wants_more = conversation.tls.add(reader.direction, data, found.frame, found.time)
+    wants_more = conversation.tls.add(reader.direction, data, 0, len(data), found.frame, found.time)
     reader.mode = TLS if wants_more else OFF
     return wants_more
 
 
-def continue_tls(conversation: HttpState, reader: Reader, data: bytes, found: Range) -> None:
-    """Parse more bytes of a TLS handshake. `data` is empty if these bytes were not captured."""
+def continue_tls(conversation: HttpState, reader: Reader, found: Range) -> None:
+    """Parse the bytes of a TLS handshake in a range. The range has no bytes if they were not captured."""
     tls = conversation.tls
-    if tls is not None and not data:
+    at = i64(0)
+    if found.at >= 0:
+        at = found.place(reader.pos)
+    elif tls is not None:
         tls.lose()
-    if tls is None or not tls.add(reader.direction, data, found.frame, found.time):
+    end = found.place(found.end) if found.at >= 0 else at
+    if tls is None or not tls.add(reader.direction, found.block, at, end, found.frame, found.time):
         reader.mode = OFF
+    reader.pos = found.end
 
 
 def note_goodbye(conversation: HttpState, exchange: Exchange, direction: i64, packet: Packet) -> None:
