@@ -155,7 +155,7 @@ def handshakes(rows: HandshakeRows, first: int | None) -> View:
     offers = [_offer(NOTHING, NOTHING, -1), *(_offer(*one) for one in hellos)]
     parts = {
         "hellos": pl.DataFrame(offers, schema=_OFFER, orient="row"),
-        "certificates": pl.DataFrame([(*(None,) * (len(_CHAIN) - 1), False), *(_chain(one, first) for one in chains)], schema=_CHAIN, orient="row"),
+        "certificates": pl.DataFrame([_NO_CHAIN, *(_chain(one, first) for one in chains)], schema=_CHAIN, orient="row"),
     }
     return View([Batch("handshakes", count, take_cells(rows.rows, HANDSHAKE_CELLS), {}, parts)], HANDSHAKES)
 
@@ -172,7 +172,7 @@ def _chain(chain: Chain, first: int | None) -> tuple[object, ...]:
     moments = (chain.valid_from, chain.valid_until, chain.issued)
     times = [None if first is None else max(NEVER + 1, min(moment - first, FOREVER)) for moment in moments]
     names = ", ".join(chain.names[:3])
-    return (chain.fingerprint, *times, names, len(chain.names), chain.issuer, chain.count, chain.is_self_signed)
+    return (chain.fingerprint, *times, names, len(chain.names), chain.issuer, chain.length, chain.is_self_signed)
 
 
 _OFFER = {
@@ -182,6 +182,7 @@ _OFFER = {
         *("shares_offered", "retry_group"),
     )
 }
+_NO_CHAIN = (None,) * 8 + (False,)
 _CHAIN = {
     name: HANDSHAKES.schema[name]
     for name in (

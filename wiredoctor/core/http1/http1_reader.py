@@ -43,7 +43,8 @@ class Http1Reader(Reader):
             elif mode in (CHUNK_SIZE, CHUNK_END):
                 chunks.read_chunk_line(conversation, self, found)
             elif mode == SEEK:
-                self.seek(found)
+                if not recognition.begins_after_proxy_header(conversation, self, found):
+                    self.seek(found)
             elif mode == TLS:
                 recognition.continue_tls(conversation, self, found)
             else:

@@ -74,8 +74,8 @@ NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, 0, NEVER, NEVER, 0, NEVER
 class ConnectionRows:
     """Writes the table `connections`.
 
-    `hellos`: the facts from the TLS hellos of the connections, by their index. `translated`: the keys (addresses and ports) of connections after address
-    translation. `handshakes`: the rows of the table `handshakes`.
+    `hellos`: the facts from the TLS hellos of the connections, each with its index. `translated`: the keys (addresses and ports)
+    of connections after address translation. `handshakes`: the rows of the table `handshakes`.
     """
 
     def __init__(self) -> None:

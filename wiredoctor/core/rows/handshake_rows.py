@@ -30,19 +30,16 @@ BY_FIN: Final = 3
 BY_RST: Final = 4
 
 HANDSHAKE_CELLS: Final = (
-    *("connection", "hello", "certificate", "names_match", "resumed", "ticket"),
+    *("connection", "hello", "certificate", "names_match", "resumed", "ticket", "tunneled"),
     *("client_hello_frame", "client_hello_time", "hello_bytes", "client_acknowledged"),
     *("server_hello_frame", "server_hello_time", "flight_frame", "flight_time", "client_changed"),
-    *("client_finished_frame", "client_finished_time", "certificate_asked", "complete", "lost", "client_content", "server_content"),
+    *("client_finished_frame", "client_finished_time", "certificate_asked", "complete", "client_content", "server_content"),
     *("retry_frame", "retry_time", "second_hello_time"),
     *("answered_frame", "answered_time", "reply_frame", "reply_time"),
-    *("server_bytes", "accepted_time", "connected", "one_sided", "rtt_client", "rtt_server"),
+    *("lost", "server_bytes", "accepted_time", "connected", "one_sided", "rtt_client", "rtt_server"),
     *("ended_by", "ended_how", "alert", "ended_frame", "ended_time", "ended_ack", "final_at"),
 )
 """The names of the values in each row. `hello` and `certificate` are indexes into the texts that rows share, or -1."""
-
-Offer = tuple[Hello, Hello, i64]
-"""What rows share: the ClientHello, the ServerHello, and the group of a HelloRetryRequest (-1: none)."""
 
 
 class HandshakeEnd:
@@ -82,17 +79,22 @@ class HandshakeRows:
         if tls is None or direction < 0:
             return
         answer = content.second_opening if direction == 0 else content.first_opening
-        if answer.kind not in TLS_OPENINGS:
+        if answer.kind not in TLS_OPENINGS and not tls.is_tunneled:
             return
         client, server = connection.sides(direction)
         sent, answered = (tls.first, tls.second) if direction == 0 else (tls.second, tls.first)
         ending = find_ending(sent, answered, client, server)
+        base, answer_base = max(tls.first_start, 0), max(tls.second_start, 0)
+        if direction == 1:
+            base, answer_base = answer_base, base
         handshake = connection.handshake
         out = self.rows.begin()
         write_i64_le(out, connection.id)
         self.write_texts(out, tls, sent, answered)
-        self.write_progress(out, tls, sent, answered, client, server, ending)
-        write_i64_le(out, server.bytes)
+        write_i64_le(out, i64(tls.is_tunneled))
+        self.write_progress(out, tls, sent, answered, since(server.acknowledged, base))
+        write_i64_le(out, i64(tls.is_lost or follows_unseen_close(ending, client, server)))
+        write_i64_le(out, since(server.bytes, answer_base))
         write_i64_le(out, i64(NEVER) if handshake is None else handshake.first_answer_time)
         write_i64_le(out, i64(client.acknowledged != NEVER))
         write_i64_le(out, i64(one_sided))
@@ -103,7 +105,7 @@ class HandshakeRows:
         write_i64_le(out, ending.alert)
         write_i64_le(out, ending.frame)
         write_i64_le(out, ending.time)
-        write_i64_le(out, ending.ack)
+        write_i64_le(out, since(ending.ack, answer_base if ending.by == 1 else base))
         write_i64_le(out, clock)
 
     def write_texts(self, out: BytesWriter, tls: TlsHandshake, sent: Flight, answered: Flight) -> None:
@@ -121,14 +123,12 @@ class HandshakeRows:
         write_i64_le(out, i64(tls.is_resumed()))
         write_i64_le(out, i64(answered.sent_ticket))
 
-    def write_progress(
-        self, out: BytesWriter, tls: TlsHandshake, sent: Flight, answered: Flight, client: Side, server: Side, ending: HandshakeEnd
-    ) -> None:
-        """Write the cells about the messages of the handshake."""
+    def write_progress(self, out: BytesWriter, tls: TlsHandshake, sent: Flight, answered: Flight, acknowledged: i64) -> None:
+        """Write the cells about the messages of the handshake. `acknowledged`: up to where the server acknowledged the client."""
         write_i64_le(out, sent.hello_frame)
         write_i64_le(out, sent.hello_time)
         write_i64_le(out, sent.hello_bytes)
-        write_i64_le(out, server.acknowledged)
+        write_i64_le(out, acknowledged)
         write_i64_le(out, answered.hello_frame)
         write_i64_le(out, answered.hello_time)
         write_i64_le(out, answered.end_frame)
@@ -138,7 +138,6 @@ class HandshakeRows:
         write_i64_le(out, sent.finished_time)
         write_i64_le(out, i64(tls.certificate_asked))
         write_i64_le(out, i64(tls.is_complete))
-        write_i64_le(out, i64(tls.is_lost or follows_unseen_close(ending, client, server)))
         write_i64_le(out, i64(sent.sent_content))
         write_i64_le(out, i64(answered.sent_content))
         write_i64_le(out, tls.retry_frame)
@@ -148,6 +147,11 @@ class HandshakeRows:
         write_i64_le(out, tls.answered_time)
         write_i64_le(out, tls.reply_frame)
         write_i64_le(out, tls.reply_time)
+
+
+def since(offset: i64, base: i64) -> i64:
+    """Return an offset in a TCP stream as an offset since TLS began at `base`; an unknown offset is returned unchanged."""
+    return offset - base if offset >= 0 else offset
 
 
 def find_ending(sent: Flight, answered: Flight, client: Side, server: Side) -> HandshakeEnd:

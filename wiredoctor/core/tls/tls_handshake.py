@@ -110,6 +110,11 @@ class TlsHandshake:
     def __init__(self) -> None:
         self.first: Flight = NO_FLIGHT
         self.second: Flight = NO_FLIGHT
+        self.first_start: i64 = 0
+        """The offset in the TCP stream at which TLS begins in the first direction, maybe after CONNECT or a PROXY header."""
+        self.second_start: i64 = 0
+        self.is_tunneled: bool = False
+        """True if a proxy forwards the bytes, after a request with CONNECT."""
         self.is_1_3: bool = False
         """True if the server chose TLS 1.3."""
         self.certificate_asked: bool = False
@@ -185,7 +190,7 @@ class TlsHandshake:
             flight.left -= size
             kind = i64(flight.head[0])
             if kind == HANDSHAKE and (self.is_1_3 or not flight.changed):
-                self.read_messages(direction, flight, block, at, at + size, frame, time)
+                self.read_messages(flight, block, at, at + size, frame, time)
             at += size
             if flight.left == 0:
                 self.end_record(direction, flight, kind, frame, time)
@@ -232,7 +237,7 @@ class TlsHandshake:
         elif flight.records > MOST_RECORDS or flight.hello_bytes > limits.TLS_HELLO.value:
             self.lose()
 
-    def read_messages(self, direction: i64, flight: Flight, block: bytes, at: i64, end: i64, frame: i64, time: i64) -> None:
+    def read_messages(self, flight: Flight, block: bytes, at: i64, end: i64, frame: i64, time: i64) -> None:
         """Read the handshake messages in block[at:end], which are not encrypted."""
         while at < end and not flight.is_off:
             if flight.skipped:
@@ -257,7 +262,7 @@ class TlsHandshake:
             flight.message = b""
             if have == 4:
                 flight.skipped = size_of(message)
-            self.note_message(direction, flight, message, frame, time)
+            self.note_message(flight, message, frame, time)
 
     def is_read(self, flight: Flight, message: bytes) -> bool:
         """Return whether the content of a message is needed, and is not too long. `message`: its header, or more."""
@@ -266,7 +271,7 @@ class TlsHandshake:
             return size + 4 <= limits.TLS_HELLO.value
         return kind == CERTIFICATE and flight.kind == SERVER_HELLO and size <= limits.CERTIFICATES.value
 
-    def note_message(self, direction: i64, flight: Flight, message: bytes, frame: i64, time: i64) -> None:
+    def note_message(self, flight: Flight, message: bytes, frame: i64, time: i64) -> None:
         """Note what an unencrypted handshake message means. `message`: all of it, or its header if the rest is not needed."""
         kind = i64(message[0])
         is_whole = size_of(message) + 4 == len(message)

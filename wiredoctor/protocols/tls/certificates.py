@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 class Chain(NamedTuple):
     """The certificates of a server, the leaf first.
 
-    fingerprint: the SHA-256 of the leaf, in hexadecimal. valid_from, valid_until: the times (ns since 1970) between which the leaf
-    and all intermediate certificates are valid; a self-signed certificate behind the leaf does not count. issued: when the leaf
-    becomes valid (ns). names: the DNS names and addresses of the leaf, or its common name if it has none. issuer: the issuer
-    of the last certificate. is_self_signed: the last certificate is its own issuer.
+    fingerprint: the SHA-256 of the leaf, in hexadecimal. valid_from, valid_until: the times (ns since 1970) between which the
+    leaf and all intermediate certificates are valid; a self-signed certificate behind the leaf does not count. issued: when the
+    leaf becomes valid (ns). names: the DNS names and addresses of the leaf, or its common name if it has none. issuer: the issuer
+    of the last certificate. length: the number of certificates. is_self_signed: the last certificate is its own issuer.
     """
 
     fingerprint: str
@@ -25,7 +25,7 @@ class Chain(NamedTuple):
     issued: int
     names: tuple[str, ...]
     issuer: str
-    count: int
+    length: int
     is_self_signed: bool
 
 

@@ -10,7 +10,8 @@ Why it hurts
 
 How it is proved
     In TLS 1.2 and older, the certificates are not encrypted. Their validity is compared with the time of the ServerHello, as the
-    clock of the capture shows it. Self-signed certificates behind the first one do not count, because clients have their own copy.
+    clock of the capture shows it. Self-signed certificates behind the first one do not count, because clients have their own
+    copy.
     Kind soon: less than 14 days are left, or less than a third of the validity of the server's certificate, if that is shorter.
 
 What it is not
@@ -73,7 +74,8 @@ RULE = Rule(
 SOON = Threshold("1209600 s", "14 days: authorities and monitors warn two weeks before the end, when a renewal has failed")
 SHARE = Threshold("33 %", "the share of a validity of less than six weeks: programs renew such a certificate when this is left")
 FAR = Threshold(
-    "34387200 s", "398 days: the longest validity of public certificates; one that begins later shows that the capture's clock is wrong"
+    "34387200 s",
+    "398 days: the longest validity of public certificates; one that begins later shows a wrong clock",
 )
 
 
@@ -107,7 +109,9 @@ def find(handshakes: pl.LazyFrame) -> pl.LazyFrame:
         .when(early).then(pl.lit("not-yet-valid"))
         .when((left < enough) & (c("valid_from") <= at)).then(pl.lit("soon"))
     )  # fmt: skip
-    rows = handshakes.filter(c("certificate_sha256").is_not_null()).with_columns(kind.alias("kind")).filter(c("kind").is_not_null())
+    rows = (
+        handshakes.filter(c("certificate_sha256").is_not_null()).with_columns(kind.alias("kind")).filter(c("kind").is_not_null())
+    )
     accepted = c("client_content") & (c("kind") != "soon")
     severity = pl.when(accepted | (c("kind") == "soon")).then(pl.lit("warning")).otherwise(pl.lit("error"))
     return rows.select(

@@ -20,8 +20,8 @@ What it is not
 
 What to do
     Have the client use a name of the certificate, or issue a certificate for the name. If the server has several certificates,
-    this one may be its default: check that the name is configured there (server_name in nginx), and that a proxy passes the name on
-    (proxy_ssl_server_name on in nginx).
+    this one may be its default: check that the name is configured there (server_name in nginx), and that a proxy passes the name
+    on (proxy_ssl_server_name on in nginx).
 
 References
     RFC 9525 section 6.3, RFC 6066 section 3, RFC 5246 section 7.4.2.
@@ -40,8 +40,8 @@ from wiredoctor.rules.shared.words import packets
 c = pl.col
 
 _REMEDY = (
-    "Have the client use a name of the certificate, or have the server use a certificate for the name: it may have sent its default "
-    "one because the name is not configured."
+    "Have the client use a name of the certificate, or have the server use a certificate for the name: it may have sent its "
+    "default one because the name is not configured."
 )
 
 RULE = Rule(
@@ -52,8 +52,8 @@ RULE = Rule(
         "accepted": "The server's certificate is for another name",
     },
     message={
-        "closed": "The client asked for {server_name}. The certificate is for {names}. The client closed after the handshake, and sent "
-        "no request.",
+        "closed": "The client asked for {server_name}. The certificate is for {names}. The client closed after the handshake, "
+        "and sent no request.",
         "accepted": "The client asked for {server_name}. The certificate is for {names}. {reaction}",
     },
     remedy={"closed": _REMEDY, "accepted": _REMEDY},

@@ -15,12 +15,13 @@ How it is proved
 What it is not
     A lost packet, a closed window or a delayed ACK also delays a handshake: the rules about stalls report these. If no
     ServerHello came at all, handshake-timeout reports it. Additional round trips, as after a HelloRetryRequest, do not count.
+    Behind CONNECT, nothing is reported, because the round trip behind the proxy is not known.
 
 What to do
-    Kind server: look at the load of the server: handshakes need CPU time, more with RSA keys than with ECDSA. A server that asks a
-    hardware module, a key service or another server (proxies of layer 4, name lookups) waits for it. Kind client: find out
-    what the client does with the server's certificate: it may wait for a revocation check (OCSP, CRL), for a person who chooses a
-    client certificate, or for a smart card.
+    Kind server: look at the load of the server: handshakes need CPU time, more with RSA keys than with ECDSA. A server that asks
+    a hardware module, a key service or another server (proxies of layer 4, name lookups) waits for it. Kind client: find out
+    what the client does with the server's certificate: it may wait for a revocation check (OCSP, CRL), for a person who chooses
+    a client certificate, or for a smart card.
 
 References
     RFC 8446 section 2, RFC 5246 section 7.3, RFC 6960.
@@ -46,16 +47,16 @@ RULE = Rule(
         "client": "The client took {delay} to reply to the server's handshake messages",
     },
     message={
-        "server": "The ServerHello{name} came {delay} later than the round trip explains. Nothing on the path delayed it visibly, so "
-        "the server took this time.",
-        "client": "After the server's handshake messages{name}, the client sent its next message {delay} later than the round trip "
-        "explains. It probably checked the certificate, or waited for a person or a device.",
+        "server": "The ServerHello{name} came {delay} later than the round trip explains. Nothing on the path delayed it "
+        "visibly, so the server took this time.",
+        "client": "After the server's handshake messages{name}, the client sent its next message {delay} later than the round "
+        "trip explains. It probably checked the certificate, or waited for a person or a device.",
     },
     remedy={
-        "server": "Look at the CPU load of the server and at the number of its handshakes; ECDSA keys and session resumption save CPU "
-        "time. If the server asks a key service, a hardware module or another server before it answers, measure that.",
-        "client": "Find out what the client waits for before it accepts the certificate: a revocation check (OCSP, CRL) that a firewall "
-        "drops, a dialog for a client certificate, or a smart card.",
+        "server": "Look at the CPU load of the server and at the number of its handshakes; ECDSA keys and session resumption "
+        "save CPU time. If the server asks a key service, a hardware module or another server before it answers, measure that.",
+        "client": "Find out what the client waits for before it accepts the certificate: a revocation check (OCSP, CRL) that a "
+        "firewall drops, a dialog for a client certificate, or a smart card.",
     },
     display_filter="tcp.stream == {connection} && tls.handshake",
     references=(
@@ -69,7 +70,7 @@ RULE = Rule(
     protocols=("tls",),
 )
 
-SLOW = Threshold("500 ms", "the minimum time that one side takes; users notice it, and no program needs it for cryptography alone")
+SLOW = Threshold("500 ms", "the minimum time that one side takes; users notice it, and cryptography alone never takes it")
 
 
 class Facts(NamedTuple):
@@ -90,7 +91,7 @@ def find(handshakes: pl.LazyFrame) -> pl.LazyFrame:
     by_client = c("reply_time") - c("answered_time") - c("rtt_client")
     is_server = (by_server >= SLOW.value).fill_null(value=False)
     is_client = (by_client >= SLOW.value).fill_null(value=False)
-    known = c("complete") & ~c("lost") & ~c("one_sided") & c("accepted_time").is_not_null()
+    known = ~c("tunneled") & c("complete") & ~c("lost") & ~c("one_sided") & c("accepted_time").is_not_null()
     measured = (c("rtt_server") >= 0) & (c("rtt_client") >= 0)
     rows = handshakes.filter(known & measured & (is_server | is_client)).with_columns(is_server.alias("by_server"))
 
