@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,10 +51,12 @@ def _parse(message: bytes) -> Chain | None:
     if not parts:
         return None
     # imported only if there is a certificate: it takes as long as the analysis of a small capture
-    from cryptography.x509 import load_der_x509_certificate
+    from cryptography.x509 import DuplicateExtension, InvalidVersion, UnsupportedGeneralNameType, load_der_x509_certificate
 
     try:
-        chain = [load_der_x509_certificate(part) for part in parts]
+        with warnings.catch_warnings():  # about certificates that the library will refuse in a later version
+            warnings.simplefilter("ignore")
+            chain = [load_der_x509_certificate(part) for part in parts]
         dated = [chain[0], *(one for one in chain[1:] if one.issuer != one.subject)]
         return Chain(
             sha256(parts[0]).hexdigest(),
@@ -65,7 +68,7 @@ def _parse(message: bytes) -> Chain | None:
             len(chain),
             chain[-1].issuer == chain[-1].subject,
         )
-    except ValueError:  # also what the library raises for invalid extensions
+    except (ValueError, TypeError, InvalidVersion, DuplicateExtension, UnsupportedGeneralNameType):
         return None
 
 

@@ -78,7 +78,7 @@ class Facts(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class _Seen:
+class _RetryCount:
     """The number of handshakes with a HelloRetryRequest between a client and a server."""
 
     count: int = 0
@@ -98,8 +98,8 @@ def find(handshakes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 def decide(x: Facts, world: World) -> Facts | None:
     """Keep the handshake with which the number of a client's retried handshakes with a server reaches the threshold."""
-    seen: BoundedMap[_Seen] = world.memory.setdefault("hello-retry", BoundedMap(_Seen, PAIRS.value))
-    pair = seen[x.client_host, x.server]
+    pairs: BoundedMap[_RetryCount] = world.memory.setdefault("hello-retry", BoundedMap(_RetryCount, PAIRS.value))
+    pair = pairs[x.client_host, x.server]
     pair.count += 1
     return x if pair.count == RETRIES.value else None
 
