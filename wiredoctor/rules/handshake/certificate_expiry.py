@@ -16,8 +16,9 @@ How it is proved
 
 What it is not
     If the client sent application data although the certificate is not valid, it does not check it, and the finding is a
-    warning. If the client rejected the certificate with an alert, handshake-failed reports it. A certificate that becomes valid
-    only after more than 398 days shows that the clock of the capturing host is wrong: certificates are not issued so long before.
+    warning. If the client rejected the certificate with an alert, handshake-failed reports it. If the validity ended more than
+    398 days ago, or begins in more than 398 days, nothing is reported: the clock of the capture is probably wrong, because public
+    certificates are valid for 398 days at most, and authorities do not issue them so long before.
     In TLS 1.3, certificates are encrypted, and a resumed session has none.
 
 What to do
@@ -75,7 +76,7 @@ SOON = Threshold("1209600 s", "14 days: authorities and monitors warn two weeks 
 SHARE = Threshold("33 %", "the share of a validity of less than six weeks: programs renew such a certificate when this is left")
 FAR = Threshold(
     "34387200 s",
-    "398 days: the longest validity of public certificates; one that begins later shows a wrong clock",
+    "398 days: the longest validity of public certificates; if one is further away, the clock of the capture is probably wrong",
 )
 
 
@@ -104,10 +105,11 @@ def find(handshakes: pl.LazyFrame) -> pl.LazyFrame:
     # divided first, because a validity in nanoseconds may nearly fill 64 bits
     enough = pl.min_horizontal(pl.lit(SOON.value), validity // 100 * SHARE.value)
     early = (c("valid_from") > at) & (c("valid_from") - at <= FAR.value)
+    expired = (left < 0) & (left >= -FAR.value)
     kind = (
-        pl.when(left < 0).then(pl.lit("expired"))
+        pl.when(expired).then(pl.lit("expired"))
         .when(early).then(pl.lit("not-yet-valid"))
-        .when((left < enough) & (c("valid_from") <= at)).then(pl.lit("soon"))
+        .when((left >= 0) & (left < enough) & (c("valid_from") <= at)).then(pl.lit("soon"))
     )  # fmt: skip
     rows = (
         handshakes.filter(c("certificate_sha256").is_not_null()).with_columns(kind.alias("kind")).filter(c("kind").is_not_null())

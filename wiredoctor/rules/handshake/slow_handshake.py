@@ -10,7 +10,8 @@ Why it hurts
 How it is proved
     The capture has the messages of a complete handshake. From the time between two of them, the round trip to the side that
     replied, as measured from the TCP handshake, is subtracted. After a HelloRetryRequest, the time begins at the second
-    ClientHello.
+    ClientHello. The confidence is medium, because a relay may have answered the SYN, so the path behind it is not in that round
+    trip.
 
 What it is not
     A lost packet, a closed window or a delayed ACK also delays a handshake: the rules about stalls report these. If no
@@ -47,8 +48,8 @@ RULE = Rule(
         "client": "The client took {delay} to reply to the server's handshake messages",
     },
     message={
-        "server": "The ServerHello{name} came {delay} later than the round trip explains. Nothing on the path delayed it "
-        "visibly, so the server took this time.",
+        "server": "The ServerHello{name} came {delay} later than the round trip explains. The server took this time, "
+        "or a relay waited for the server behind it.",
         "client": "After the server's handshake messages{name}, the client sent its next message {delay} later than the round "
         "trip explains. It probably checked the certificate, or waited for a person or a device.",
     },
@@ -105,7 +106,7 @@ def find(handshakes: pl.LazyFrame) -> pl.LazyFrame:
         choose("server_hello_time", "reply_time").alias("end"),
         choose(by_server, by_client).alias("wait"),
     ).select(
-        *candidate(side, "high", "frame", "start", "end", kind=side, delay=c("wait"), of="connection"),
+        *candidate(side, "medium", "frame", "start", "end", kind=side, delay=c("wait"), of="connection"),
         "server_name",
         choose("client_hello_frame", "answered_frame").alias("before_frame"),
     )
