@@ -285,6 +285,10 @@ TLS_HELLO = Limit(
     "Bytes of TLS records within which a hello must be complete: common hellos have 200 to 2,000; a few, with "
     "old session tickets, have more",
 )  # fmt: skip
+CERTIFICATES = Limit(
+    "tls-certificates", "http", 64 * _KIB, "bytes",
+    "Bytes of an unencrypted message with certificates: common ones have 2,000 to 6,000; a longer message is not parsed",
+)  # fmt: skip
 PIPELINED = Limit(
     "waiting-requests", "http", 4_096, "requests",
     "Requests that wait for their responses: browsers that pipelined sent a few dozen, and benchmarks send a few hundred",

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from wiredoctor import limits
-from wiredoctor.protocols.tls.handshake import Handshake
-from wiredoctor.protocols.tls.hello import NOTHING, SILENT, Hello, Side
+from wiredoctor.core.tls.tls_handshake import TlsHandshake
+from wiredoctor.core.tls.tls_hello import NOTHING, SILENT, Hello
 
 NAME, PROTOCOLS, VERSIONS, ENCRYPTED = 0, 16, 43, 0xFE0D
 
@@ -48,9 +48,15 @@ def records(message: bytes, size: int = 1 << 14) -> bytes:
 
 
 def heard(stream: bytes) -> Hello:
-    side = Side()
-    side.add(stream)
-    return side.hello
+    return read(stream).first.hello
+
+
+def read(stream: bytes, size: int = 1 << 14) -> TlsHandshake:
+    """Read a stream of the first direction in segments of `size` bytes."""
+    handshake = TlsHandshake()
+    for at in range(0, len(stream), size):
+        handshake.add(0, stream, at, min(at + size, len(stream)), 1, 0)
+    return handshake
 
 
 USUAL = client_hello(server_name(b"www.example.org"), alpn(b"h2", b"http/1.1"), versions(0x4A4A, 0x0304, 0x0303))
@@ -68,18 +74,15 @@ def test_over_several_records(size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
 def test_over_several_segments(size: int) -> None:
-    side, stream = Side(), records(USUAL, 50)
-    wanted = [side.add(stream[at : at + size]) for at in range(0, len(stream), size)]
-    assert side.hello == TOLD
-    assert all(wanted[:-1])
-    assert not wanted[-1]
+    assert read(records(USUAL, 50), size).first.hello == TOLD
 
 
 def test_both_hellos() -> None:
-    handshake = Handshake()
-    assert handshake.add(1, records(USUAL), 1, 0)
-    assert handshake.add(0, records(server_hello(alpn(b"h2"))), 2, 0)
-    assert handshake.result() == ("TLS 1.2", "www.example.org", "h2,http/1.1", "h2", False)
+    handshake = TlsHandshake()
+    client, server = records(USUAL), records(server_hello(alpn(b"h2")))
+    assert handshake.add(1, client, 0, len(client), 1, 0)
+    assert handshake.add(0, server, 0, len(server), 2, 0)
+    assert handshake.result() == ("TLS 1.2", "www.example.org", "h2,http/1.1", "h2", False, 0x1301, False)
 
 
 def test_the_version_is_the_one_that_the_server_chose() -> None:
@@ -95,7 +98,7 @@ def test_an_encrypted_hello_is_said() -> None:
 def test_nothing_is_said_of_other_messages() -> None:
     for stream in (b"\x17\x03\x03\0\x05hello", records(b"\x0b\0\0\x03abc"), b"\x16\x02\0\0\x05hello", b"\x16\x03\x01\0\0"):
         assert heard(stream) == NOTHING
-    assert Handshake().result() == SILENT
+    assert TlsHandshake().result() == SILENT
 
 
 def test_every_cut_is_silent() -> None:
@@ -143,19 +146,15 @@ def test_a_name_that_is_too_long_is_none() -> None:
 
 
 def test_a_hello_without_end_is_given_up() -> None:
-    side = Side()
-    piece = b"\x16\x03\x01" + vector(b"\x01\0\x3f\0" + bytes(100), 2)
-    assert side.add(piece)
-    count = 0
-    while side.add(b"\x16\x03\x01\0\x01\0"):
-        count += 1
-        assert count < limits.TLS_HELLO.value
-    assert side.hello == NOTHING
-    assert not side.message
+    stream = b"\x16\x03\x01" + vector(b"\x01\0\x3f\0" + bytes(100), 2) + b"\x16\x03\x01\0\x01\0" * 3000
+    handshake = read(stream)
+    assert handshake.cannot_follow
+    assert handshake.first.hello == NOTHING
+    assert not handshake.first.message
 
 
 def test_records_of_nothing_are_no_hello() -> None:
-    assert not Side().add(b"\x16\x03\x01\0\0" * 10)
+    assert read(b"\x16\x03\x01\0\0" * 10).cannot_follow
 
 
 def test_a_handshake_of_any_bytes_in_any_order() -> None:
@@ -163,7 +162,7 @@ def test_a_handshake_of_any_bytes_in_any_order() -> None:
     random = Random(5246)
     starts = [records(USUAL), records(server_hello(extension(VERSIONS, b"\x03\x04"))), records(server_hello()), b""]
     for _ in range(300):
-        handshake = Handshake()
+        handshake = TlsHandshake()
         streams: list[bytes] = []
         for _ in range(2):
             sizes = random.choices((1, 2, 4, 19, 25, 35, 53, 300), k=random.randrange(12))
@@ -174,7 +173,7 @@ def test_a_handshake_of_any_bytes_in_any_order() -> None:
             direction, size = random.randrange(2), random.randrange(1, 60)
             part = streams[direction][places[direction] : places[direction] + size]
             places[direction] += size
-            handshake.add(direction, part, 1, 0)
-        kept = [flight.reader.message for flight in handshake.flights if isinstance(flight.reader, Side)]
-        assert all(len(message) < limits.TLS_HELLO.value for message in kept)
+            handshake.add(direction, part, 0, len(part), 1, 0)
+        kept = [flight.message for flight in (handshake.first, handshake.second)]
+        assert all(len(message) < limits.CERTIFICATES.value for message in kept)
         assert not (handshake.is_complete and handshake.cannot_follow)

@@ -7,7 +7,9 @@ from random import Random
 import pytest
 
 from tests.http.test_tls import client_hello, extension, records, server_hello, server_name, versions
-from wiredoctor.protocols.tls.handshake import Handshake, find_ending
+from wiredoctor.core.rows.handshake_rows import find_ending
+from wiredoctor.core.tcp.connection import Side
+from wiredoctor.core.tls.tls_handshake import Flight, TlsHandshake
 
 CHANGE = b"\x14\x03\x03\x00\x01\x01"
 VERSIONS = 43
@@ -40,21 +42,28 @@ TLS_1_2 = [
 ]
 
 
-def followed(conversation: Conversation, random: Random | None = None) -> Handshake:
+def followed(conversation: Conversation, random: Random | None = None) -> TlsHandshake:
     """Return what is known after the conversation, with a frame number for each part; `random` cuts the parts into pieces."""
-    handshake = Handshake()
+    handshake = TlsHandshake()
     for frame, (direction, data) in enumerate(conversation):
         at = 0
         while at < len(data):
             size = random.choice((1, 2, 5, 20, 300, 2000)) if random else len(data)
-            handshake.add(direction, data[at : at + size], frame, frame)
+            handshake.add(direction, data, at, min(at + size, len(data)), frame, frame)
             at += size
     return handshake
 
 
-def state(handshake: Handshake) -> tuple[object, ...]:
-    flights = [(f.hello, f.end, f.changed, f.finished, f.alert) for f in handshake.flights]
-    return (*flights, handshake.result(), handshake.certificate_asked, handshake.is_complete, handshake.is_lost)
+def state(handshake: TlsHandshake) -> tuple[object, ...]:
+    flights = [noted(flight) for flight in (handshake.first, handshake.second)]
+    asked = (handshake.certificate_asked, handshake.answered_frame, handshake.reply_frame)
+    return (*flights, handshake.result(), *asked, handshake.is_complete, handshake.is_lost)
+
+
+def noted(flight: Flight) -> tuple[object, ...]:
+    alert = flight.alert and (flight.alert.level, flight.alert.number, flight.alert.frame)
+    ends = (flight.hello_frame, flight.end_frame, flight.finished_frame)
+    return (flight.hello, flight.hello_bytes, *ends, flight.changed, alert, flight.sent_content, flight.is_full)
 
 
 @pytest.mark.parametrize("conversation", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
@@ -77,4 +86,4 @@ def test_damaged_bytes_raise_nothing(conversation: Conversation) -> None:
             damaged.append((direction, bytes(changed)))
         handshake = followed(damaged, random)
         handshake.result()
-        find_ending(*handshake.flights, [("fin", 9, 9, 1)], [("rst", 8, 8, 1)], 1, 1)
+        find_ending(handshake.first, handshake.second, Side(), Side())

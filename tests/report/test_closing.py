@@ -165,7 +165,8 @@ Checked
     stalls: nagle-delayed-ack
 
 Not judged
-  1 of 2 connections: TLS, not decrypted: only stalls and connection attempts were checked, not HTTP
+  1 of 2 connections: TLS, not decrypted: only handshakes, stalls and connection attempts were checked, not
+    HTTP
 
 Left out
   2 occurrences (tinygrams) ignored by the configuration: known since May

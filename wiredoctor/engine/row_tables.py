@@ -14,6 +14,7 @@ from wiredoctor.core.http1.transfers import TRANSFERS as TRANSFER_CELLS
 from wiredoctor.core.loop import Core
 from wiredoctor.core.rows.cells import Rows
 from wiredoctor.core.rows.connection_rows import NUMBERS, ConnectionRows
+from wiredoctor.core.rows.handshake_rows import HANDSHAKE_CELLS, SIDES, WAYS, HandshakeRows
 from wiredoctor.core.rows.stall_rows import CLOSURES as CLOSURE_CELLS
 from wiredoctor.core.rows.stall_rows import RECOVERIES as RECOVERY_CELLS
 from wiredoctor.core.rows.stall_rows import RUNS as RUN_CELLS
@@ -23,11 +24,13 @@ from wiredoctor.core.tcp.icmp import ICMP_ERRORS as ICMP_CELLS
 from wiredoctor.core.tcp.origins import ORIGINS
 from wiredoctor.core.tcp.releases import RELEASES as RELEASE_CELLS
 from wiredoctor.core.tcp.releases import SORTS
+from wiredoctor.core.tcp.segment import FOREVER
 from wiredoctor.core.tcp.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELLS
 from wiredoctor.core.tcp.window_stalls import SORTS as WINDOW_SORTS
 from wiredoctor.core.tcp.window_stalls import WINDOW_STALLS as WINDOW_STALL_CELLS
+from wiredoctor.core.tls.tls_hello import NOTHING, SILENT, Hello, TlsFacts
 from wiredoctor.engine.frames import event_frame, exchange_batches, head_part, message_batch
-from wiredoctor.protocols.tls.hello import SILENT
+from wiredoctor.protocols.tls.certificates import Chain
 from wiredoctor.storage.batches import Batch, Kind, Maker, Texts, View, make_texts, series, take_cells, with_texts
 from wiredoctor.tables import (
     AT_ITS_END,
@@ -51,6 +54,7 @@ from wiredoctor.tables import (
     WINDOW_STALLS,
     Table,
 )
+from wiredoctor.text.tls_names import group_name, suite_name
 
 Tables = dict[str, pl.DataFrame | View]
 
@@ -60,8 +64,8 @@ _PROTOCOLS = ("unknown", "http", "tls", "http2")
 _OPENINGS = (("client_opening", OPENINGS), ("server_opening", OPENINGS))
 
 
-def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
-    """Take all new rows from the core.
+def take_tables(core: Core, first: int | None = None) -> tuple[Tables, Batch, Batch]:
+    """Take all new rows from the core. `first`: the time of the capture's first packet (ns since 1970), or None if it is unknown.
 
     Return the tables for rules, the rows of exchanges to store, and the rows of connections to store.
     """
@@ -78,7 +82,7 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
         "closes": View([stored], *AT_THE_CLOSE),
         "faults": event_frame(FAULTS, http.faults.take()),
         "foreign_closes": event_frame(FOREIGN_CLOSES, http.closes.foreign.take()),
-        "handshakes": event_frame(HANDSHAKES, core.connections.handshakes.take()),
+        "handshakes": handshakes(core.connections.handshakes, first),
         "messages": View([] if http.messages is None else [message_batch(http.messages, heads)], MESSAGES),
         "connections": View([connections], CONNECTIONS),
         "oddities": event_frame(ODDITIES, oddities),
@@ -118,20 +122,74 @@ def _events(table: Table, rows: Rows, names: Sequence[str]) -> View:
 
 def connection_batch(rows: ConnectionRows) -> Batch:
     """Take the rows of finished connections from the core."""
-    hellos, rows.hellos = rows.hellos, []
+    hellos, rows.hellos = rows.hellos, {}
     keys, rows.translated = rows.translated, []
     parts = {
-        "hellos": pl.DataFrame([SILENT, *hellos], schema=_HELLO, orient="row") if hellos else _SILENT,
+        "hellos": pl.DataFrame(list(map(_facts, (SILENT, *hellos))), schema=_HELLO, orient="row") if hellos else _SILENT,
         "translated": pl.DataFrame([_UNKNOWN, *map(_ends_of, keys)], schema=_TRANSLATED, orient="row") if keys else _NOTHING,
     }
     batch = Batch("connections", int(rows.rows.count), take_cells(rows.rows, NUMBERS), {}, parts)
     return with_texts(batch) if batch.height > SMALL else batch
 
 
+def _facts(facts: TlsFacts) -> tuple[object, ...]:
+    """Return the values of the columns _HELLO for the facts from both hellos of a connection."""
+    *texts, hides, suite, resumed = facts
+    return (*texts, hides, suite_name(suite), resumed)
+
+
 _HELLO = {
-    name: CONNECTIONS.schema[name] for name in ("tls_version", "server_name", "alpn_offered", "alpn_chosen", "encrypted_hello")
+    name: CONNECTIONS.schema[name]
+    for name in ("tls_version", "server_name", "alpn_offered", "alpn_chosen", "encrypted_hello", "cipher_suite", "resumed")
 }
-_SILENT = pl.DataFrame([SILENT], schema=_HELLO, orient="row")
+_SILENT = pl.DataFrame([_facts(SILENT)], schema=_HELLO, orient="row")
+
+
+def handshakes(rows: HandshakeRows, first: int | None) -> View:
+    """Take the rows of `handshakes` from the core. `first`: see `take_tables`."""
+    hellos, rows.hellos = rows.hellos, {}
+    chains, rows.certificates = rows.certificates, {}
+    count = int(rows.rows.count)
+    if not count:
+        return View([], HANDSHAKES)
+    offers = [_offer(NOTHING, NOTHING, -1), *(_offer(*one) for one in hellos)]
+    parts = {
+        "hellos": pl.DataFrame(offers, schema=_OFFER, orient="row"),
+        "certificates": pl.DataFrame([_NO_CHAIN, *(_chain(one, first) for one in chains)], schema=_CHAIN, orient="row"),
+    }
+    return View([Batch("handshakes", count, take_cells(rows.rows, HANDSHAKE_CELLS), {}, parts)], HANDSHAKES)
+
+
+def _offer(client: Hello, server: Hello, retry_group: int) -> tuple[object, ...]:
+    """Return the values of the columns _OFFER for both hellos of a connection."""
+    shares = ", ".join(map(group_name, client.shares))
+    offered = (client.name, client.protocols, client.versions, client.suites, client.offers_session, shares)
+    return (server.version or client.version, suite_name(server.suite), *offered, group_name(retry_group))
+
+
+def _chain(chain: Chain, first: int | None) -> tuple[object, ...]:
+    """Return the values of the columns _CHAIN for the certificates of a server."""
+    moments = (chain.valid_from, chain.valid_until, chain.issued)
+    times = [None if first is None else max(NEVER + 1, min(moment - first, FOREVER)) for moment in moments]
+    names = ", ".join(chain.names[:3])
+    return (chain.fingerprint, *times, names, len(chain.names), chain.issuer, chain.length, chain.is_self_signed)
+
+
+_OFFER = {
+    name: HANDSHAKES.schema[name]
+    for name in (
+        *("tls_version", "cipher_suite", "server_name", "alpn_offered", "versions_offered", "suites_offered", "session_offered"),
+        *("shares_offered", "retry_group"),
+    )
+}
+_NO_CHAIN = (None,) * 8 + (False,)
+_CHAIN = {
+    name: HANDSHAKES.schema[name]
+    for name in (
+        *("certificate_sha256", "valid_from", "valid_until", "certificate_issued", "certificate_names"),
+        *("certificate_name_count", "certificate_issuer", "chain_length", "self_signed"),
+    )
+}
 _TRANSLATED = {name: CONNECTIONS.schema[name] for name in ("translated_client", "translated_server")}
 _UNKNOWN = (None, None)
 _NOTHING = pl.DataFrame([_UNKNOWN], schema=_TRANSLATED, orient="row")
@@ -252,5 +310,12 @@ _UNACKNOWLEDGED: dict[str, Maker] = {
     **{f"{side}_close_origin": _name_maker(f"{side}_close_origin", ORIGINS) for side in ("own", "peer")},
 }
 Kind.of(UNACKNOWLEDGED, _UNACKNOWLEDGED, {})
+_HANDSHAKES: dict[str, Maker] = {
+    **{name: partial(Batch.of_part, part="hellos", name=name, cell="hello") for name in _OFFER},
+    **{name: partial(Batch.of_part, part="certificates", name=name, cell="certificate") for name in _CHAIN},
+    "ended_by": _name_maker("ended_by", SIDES),
+    "ended_how": _name_maker("ended_how", WAYS),
+}
+Kind.of(HANDSHAKES, _HANDSHAKES, {"hello": "hellos", "certificate": "certificates"})
 for _table in (RECOVERIES, CLOSURES, RUNS, TRANSFERS):
     Kind.of(_table, {}, {})

@@ -184,7 +184,7 @@ class Analysis:
 
         The rows of finished exchanges and connections are also stored.
         """
-        tables, exchanges, connections = take_tables(self.core)
+        tables, exchanges, connections = take_tables(self.core, self.records.times.first)
         self._keep(exchanges, connections)
         self._see(tables["exchanges"])
         if not self.is_first:

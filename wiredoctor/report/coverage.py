@@ -157,7 +157,7 @@ class Coverage(NamedTuple):
 
 
 _CONNECTIONS = {
-    "tls": "TLS, not decrypted: only stalls and connection attempts were checked, not HTTP",
+    "tls": "TLS, not decrypted: only handshakes, stalls and connection attempts were checked, not HTTP",
     "http2": "HTTP/2 is not parsed: only stalls and connection attempts were checked",
     "unknown": "neither HTTP/1.x nor TLS: only stalls and connection attempts were checked",
     "unused": "carried no data",

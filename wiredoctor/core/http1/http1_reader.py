@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from mypy_extensions import i64, mypyc_attr
 
-from wiredoctor import limits
 from wiredoctor.core.http1 import bodies, chunks, message_heads, recognition
 from wiredoctor.core.http1.conversation import Conversation
 from wiredoctor.core.http1.message import BODY, CHUNK_END, CHUNK_SIZE, CLOSE, COMPLETE, HEAD, REQUEST, SEEK, TLS, Message
@@ -44,9 +43,10 @@ class Http1Reader(Reader):
             elif mode in (CHUNK_SIZE, CHUNK_END):
                 chunks.read_chunk_line(conversation, self, found)
             elif mode == SEEK:
-                self.seek(found)
+                if not recognition.begins_after_proxy_header(conversation, self, found):
+                    self.seek(found)
             elif mode == TLS:
-                read_hello(conversation, self, found)
+                recognition.continue_tls(conversation, self, found)
             else:
                 self.pos = found.end
 
@@ -64,13 +64,3 @@ def leaves_out_body(conversation: Conversation, reader: Reader, message: Message
         return False
     head = conversation.http.heads.read_request(found.block, found.place(reader.pos), found.place(found.end))
     return head is not None and head.has_known_method
-
-
-def read_hello(conversation: Conversation, reader: Reader, found: Range) -> None:
-    """Pass the next bytes of a TLS handshake to the TLS parser."""
-    data = b""
-    if found.at >= 0:
-        at = found.place(reader.pos)
-        data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
-    recognition.continue_tls(conversation, reader, data, found)
-    reader.pos = found.end

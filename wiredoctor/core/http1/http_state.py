@@ -14,8 +14,8 @@ from wiredoctor.core.http1.stream import Stream
 from wiredoctor.core.tcp.connection import Connection, Side
 from wiredoctor.core.tcp.damage import is_altered
 from wiredoctor.core.tcp.segment import NEVER
-from wiredoctor.protocols.tls.handshake import Handshake as TlsHandshake
-from wiredoctor.protocols.tls.hello import SILENT, TlsFacts
+from wiredoctor.core.tls.tls_handshake import TlsHandshake
+from wiredoctor.core.tls.tls_hello import SILENT, TlsFacts
 
 UNKNOWN: Final = 0
 HTTP: Final = 1

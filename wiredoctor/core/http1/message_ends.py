@@ -5,7 +5,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.http1 import faults, transfers
+from wiredoctor.core.http1 import faults, recognition, transfers
 from wiredoctor.core.http1.conversation import Conversation
 from wiredoctor.core.http1.message import COMPLETE, ERROR, HEAD, REQUEST, TUNNEL, Exchange, Interim, Message
 from wiredoctor.core.http1.reader import Reader
@@ -89,5 +89,7 @@ def end_response(conversation: Conversation, exchange: Exchange, message: Messag
         if asking.message is not None and asking.exchange is not exchange:
             finish(conversation, asking, ERROR)
         conversation.stop(exchange)
+        if message.framing == TUNNEL:
+            recognition.expect_tls(conversation)
     elif asking.waits and conversation.queue.waiting is None:
         asking.waits = False

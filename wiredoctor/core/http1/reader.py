@@ -25,7 +25,6 @@ from wiredoctor.core.http1.partial import Partial
 from wiredoctor.core.http1.stream import GAP, Range, Sink
 from wiredoctor.core.tcp.segment import NEVER
 from wiredoctor.protocols.http1.head import KNOWN_METHODS, may_become_request, may_become_response
-from wiredoctor.protocols.tls.hello import may_begin as may_begin_tls
 
 if TYPE_CHECKING:
     from wiredoctor.protocols.http1.content import Content
@@ -132,7 +131,7 @@ class Reader(Sink):
             return may_become_request(data)
         if self.kind == RESPONSE:
             return may_become_response(data)
-        return may_begin_tls(data) or may_become_request(data) or may_become_response(data)
+        return data in (b"\x16", b"\x16\x03") or may_become_request(data) or may_become_response(data)
 
     def may_be_rest(self, message: Message, kind: i64) -> bool:
         """Return whether the apparent first request of a direction may be the end of a line whose beginning was not captured."""

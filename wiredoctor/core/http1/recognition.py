@@ -11,8 +11,9 @@ from wiredoctor.core.http1.http_state import HTTP2, TLS_PROTOCOL, HttpState, Ope
 from wiredoctor.core.http1.message import OFF, TLS, Exchange
 from wiredoctor.core.http1.reader import STARTS, Reader
 from wiredoctor.core.http1.stream import Range
-from wiredoctor.protocols.tls.handshake import Handshake as TlsHandshake
-from wiredoctor.protocols.tls.hello import HANDSHAKE
+from wiredoctor.core.tcp.segment import NEVER
+from wiredoctor.core.tls.tls_handshake import HANDSHAKE, TlsHandshake
+from wiredoctor.core.unsigned import u16
 
 CLOSE_FRAME: Final = 0x88
 """The first octet of a WebSocket Close frame: opcode 8, last fragment."""
@@ -78,11 +79,12 @@ def recognize(conversation: HttpState, reader: Reader, data: bytes, found: Range
     """Recognize a protocol other than HTTP/1 by a direction's first payload. If there is one, stop reading HTTP there."""
     if conversation.client >= 0:
         return
+    size = proxy_header_size(data)
     if data[:3] in (b"PRI", b"\x00\x00\x12", b"\x00\x00\x18"):
         conversation.protocol = HTTP2
-    elif len(data) > 2 and 0x14 <= data[0] <= 0x17 and data[1] == 3:
+    elif is_tls(data, size):
         conversation.protocol = TLS_PROTOCOL
-        if begin_tls(conversation, reader, data, found):
+        if begin_tls(conversation, reader, data[size:] if size else data, found, size):
             return
     else:
         return
@@ -90,24 +92,80 @@ def recognize(conversation: HttpState, reader: Reader, data: bytes, found: Range
     reader.mode = OFF
 
 
-def begin_tls(conversation: HttpState, reader: Reader, data: bytes, found: Range) -> bool:
-    """Parse the first bytes of a TLS handshake; return whether more bytes are needed."""
+def is_tls(data: bytes, at: i64) -> bool:
+    """Return whether a TLS record may begin at data[at]."""
+    return len(data) > at + 2 and 0x14 <= data[at] <= 0x17 and data[at + 1] == 3
+
+
+def proxy_header_size(data: bytes) -> i64:
+    """Return the size of the PROXY protocol header with which a stream begins; 0 if there is none."""
+    if data[:6] == b"PROXY ":
+        return i64(data.find(b"\r\n", 0, 107)) + 2 if b"\r\n" in data[:107] else i64(0)
+    if data[:12] == PROXY_2 and len(data) >= 16:
+        return 16 + u16(data, 14)
+    return 0
+
+
+def begins_after_proxy_header(conversation: HttpState, reader: Reader, found: Range) -> bool:
+    """Begin to read TLS if a range begins with a record, and the direction began with a PROXY protocol header of its own packet.
+
+    Return False if it does not.
+    """
+    opening = conversation.first_opening if reader.direction == 0 else conversation.second_opening
+    if OPENINGS[opening.kind] != "proxy-header" or conversation.client >= 0 or found.at < 0 or reader.pos > found.start:
+        return False
+    data = found.block[found.at : found.place(found.end)]
+    if not is_tls(data, 0):
+        return False
+    conversation.protocol = TLS_PROTOCOL
+    if not begin_tls(conversation, reader, data, found, found.wire_start):
+        reader.mode = OFF
+    reader.pos = found.end
+    return True
+
+
+def expect_tls(conversation: HttpState) -> None:
+    """Read the bytes after a successful CONNECT as TLS, if they are."""
+    conversation.tls = TlsHandshake()
+    conversation.tls.is_tunneled = True
+    conversation.tls.first_start = conversation.tls.second_start = NEVER
+    for reader in (conversation.first, conversation.second):
+        if reader.mode == OFF:
+            reader.mode = TLS
+
+
+def begin_tls(conversation: HttpState, reader: Reader, data: bytes, found: Range, start: i64) -> bool:
+    """Parse the first bytes of a TLS handshake, at offset `start` of the TCP stream; return whether more bytes are needed."""
     if conversation.tls is None:
         if data[0] != HANDSHAKE:
             return False
         conversation.tls = TlsHandshake()
-    wants_more = conversation.tls.add(reader.direction, data, found.frame, found.time)
+    if reader.direction == 0:
+        conversation.tls.first_start = start
+    else:
+        conversation.tls.second_start = start
+    wants_more = conversation.tls.add(reader.direction, data, 0, len(data), found.frame, found.time)
     reader.mode = TLS if wants_more else OFF
     return wants_more
 
 
-def continue_tls(conversation: HttpState, reader: Reader, data: bytes, found: Range) -> None:
-    """Parse more bytes of a TLS handshake. `data` is empty if these bytes were not captured."""
+def continue_tls(conversation: HttpState, reader: Reader, found: Range) -> None:
+    """Parse the bytes of a TLS handshake in a range. The range has no bytes if they were not captured."""
     tls = conversation.tls
-    if tls is not None and not data:
+    at = i64(0)
+    if found.at >= 0:
+        at = found.place(reader.pos)
+    elif tls is not None:
         tls.lose()
-    if tls is None or not tls.add(reader.direction, data, found.frame, found.time):
+    end = found.place(found.end) if found.at >= 0 else at
+    if tls is not None:
+        if reader.direction == 0 and tls.first_start == NEVER:
+            tls.first_start = found.wire(reader.pos)
+        elif reader.direction == 1 and tls.second_start == NEVER:
+            tls.second_start = found.wire(reader.pos)
+    if tls is None or not tls.add(reader.direction, found.block, at, end, found.frame, found.time):
         reader.mode = OFF
+    reader.pos = found.end
 
 
 def note_goodbye(conversation: HttpState, exchange: Exchange, direction: i64, packet: Packet) -> None:

@@ -16,8 +16,8 @@ from wiredoctor.core.tcp.connection import Connection, Handshake, Oddities, Repe
 from wiredoctor.core.tcp.damage import count_altered, has_checksums
 from wiredoctor.core.tcp.history import SAW_RETRANSMISSION
 from wiredoctor.core.tcp.segment import NEVER, Segment
+from wiredoctor.core.tls.tls_hello import TlsFacts
 from wiredoctor.core.unsigned import u16
-from wiredoctor.protocols.tls.hello import TlsFacts
 
 ENDS: Final = (
     "address_bytes",
@@ -74,13 +74,13 @@ NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, 0, NEVER, NEVER, 0, NEVER
 class ConnectionRows:
     """Writes the table `connections`.
 
-    `hellos`: the parsed TLS hellos of the connections. `translated`: the keys (addresses and ports) of connections after address
-    translation. `handshakes`: the rows of the table `handshakes`.
+    `hellos`: the facts from the TLS hellos of the connections, each with its index. `translated`: the keys (addresses and ports)
+    of connections after address translation. `handshakes`: the rows of the table `handshakes`.
     """
 
     def __init__(self) -> None:
         self.rows: Rows = Rows(len(NUMBERS))
-        self.hellos: list[TlsFacts] = []
+        self.hellos: dict[TlsFacts, int] = {}
         self.translated: list[bytes] = []
         self.handshakes: HandshakeRows = HandshakeRows()
 
@@ -165,8 +165,7 @@ class ConnectionRows:
         if content.tls is None:
             write_i64_le(out, -1)
             return
-        write_i64_le(out, len(self.hellos))
-        self.hellos.append(content.tls_facts())
+        write_i64_le(out, self.hellos.setdefault(content.tls_facts(), len(self.hellos)))
 
 
 def write_opening(out: BytesWriter, opening: Opening) -> None:

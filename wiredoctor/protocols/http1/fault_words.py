@@ -70,10 +70,13 @@ MAX_OF_A_FIELD = 4096
 """The maximum number of bytes of an invalid field that are shown with --show-secrets."""
 
 
+_BEGINNINGS = frozenset(known[:size] for known in KNOWN_METHODS for size in range(len(known) + 1))
+
+
 def is_method(data: bytes) -> bool:
     """Return whether bytes begin with a known method, or are the beginning of one."""
     method, space, _ = data[:41].partition(b" ")
-    return method in KNOWN_METHODS if space else any(known.startswith(method) for known in KNOWN_METHODS)
+    return method in KNOWN_METHODS if space else method in _BEGINNINGS
 
 
 def is_odd_status_line(data: bytes) -> bool:

@@ -94,7 +94,7 @@ class Facts(NamedTuple):
 
 def find(handshakes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each ClientHello that the server acknowledged, and did not answer until the client gave up."""
-    usable = (c("versions_offered") != "") & c("accepted_time").is_not_null() & ~c("one_sided") & ~c("lost")
+    usable = ~c("tunneled") & (c("versions_offered") != "") & c("accepted_time").is_not_null() & ~c("one_sided") & ~c("lost")
     unanswered = c("client_hello_frame").is_not_null() & c("flight_frame").is_null() & (c("ended_by") != "server")
     arrived = (c("client_acknowledged") >= c("hello_bytes")).fill_null(value=False)
     until = pl.coalesce("ended_time", "final_at")

@@ -1,0 +1,1 @@
+"""Follow TLS handshakes, without keys."""
