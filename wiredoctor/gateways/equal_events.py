@@ -45,8 +45,8 @@ def _pairs(asked: pl.LazyFrame, connections: pl.LazyFrame) -> pl.DataFrame:
     """Return rows of TRIES, with the endpoints: `server_front`, and `server` behind it.
 
     The request of a gateway begins while its client's is open, and its events arrive first. If it comes from another address than
-    that of the gateway's endpoint, no other answer of these endpoints may have the same events, and they must have the format of
-    an API that answers calls: a feed sends the same events to everyone, but its answers have no end.
+    that of the gateway's endpoint, no third answer may have the same events, and they must have the format of an API that answers
+    calls: a feed sends the same events to everyone, but its answers have no end.
     """
     rows = asked.filter(has_events()).select(
         *KEY, "request_start", c("response_first_event_time").alias("event"), c("response_first_hash").alias("hash"),
@@ -58,11 +58,11 @@ def _pairs(asked: pl.LazyFrame, connections: pl.LazyFrame) -> pl.DataFrame:
         *("connection", "server", host_code(host_of("server")).alias("host"), host_code(c("client_host")).alias("client"))
     )
     rows = rows.join(places.collect(engine="streaming"), on="connection")
-    rows = rows.with_columns((pl.len().over("hash", "server") == 1).alias("alone")).filter(c("server").n_unique().over("hash") > 1)
+    rows = rows.with_columns((pl.len().over("hash") == 2).alias("alone")).filter(c("server").n_unique().over("hash") > 1)
     both = rows.join(rows, on="hash", suffix="_front").filter(c("server") != c("server_front"), c("client") != c("client_front"))
     nested = c("request_start").is_between(c("request_start_front") - SLACK, c("until_front"))
     nested &= c("event") <= c("event_front") + SLACK
-    apart = c("is_answer") & c("alone") & c("alone_front")
+    apart = c("is_answer") & c("alone")
     both = both.filter(nested & ((c("client") == c("host_front")) | apart))
     # of several gateways in a row, the last one sent the request
     last = both.filter(c("request_start_front") == c("request_start_front").max().over(KEY))

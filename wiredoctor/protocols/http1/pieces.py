@@ -230,7 +230,11 @@ class Pieces:
             else:
                 self.newest.span += gap
                 self.newest.packets += 1
-        self.frame, self.last = max(self.frame, frame), max(self.last, time)
+        # faster than `max`
+        if frame > self.frame:
+            self.frame = frame
+        if time > self.last:
+            self.last = time
 
     def _fly(self, frame: int, time: int) -> Flight:
         flight = Flight(frame, time)

@@ -220,7 +220,9 @@ def words(x: Facts) -> dict[str, Any]:
     if x.kind is None:  # a silent candidate, which explains a slow response
         return {"evidence": []}
     pooled = x.way == "pool"
-    went = {"pool": "the request that left for it", "stream": "the first byte of the body"}.get(x.way, "the first byte of the response")
+    went = {"pool": "the request that left for it", "stream": "the first byte of the body"}.get(
+        x.way, "the first byte of the response"
+    )
     evidence = [
         packet
         for one in x.shown
