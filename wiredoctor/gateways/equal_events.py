@@ -28,7 +28,8 @@ def has_events() -> pl.Expr:
 
 def with_equal_events(known: Gateways, asked: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
     """Return `known` with the pairs of exchanges that equal events prove. `asked`: rows of tables.EXCHANGES with a request."""
-    pairs = _pairs(asked, connections)
+    sure = known.tries.filter("certain")
+    pairs = _pairs(asked, connections).join(sure, on=FRONT, how="anti").join(sure, on=KEY, how="anti")
     if pairs.is_empty():
         return known
     fronts = {one: {*behind} for one, behind in known.fronts.items()}

@@ -225,8 +225,8 @@ def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
     """Return "truncated" if a gateway's response was cut off because its server's response was cut off; otherwise None.
 
     For an endless stream, return "stream-timed-out" if the gateway gave it up, also if it ended the body as if it were complete
-    (Caddy), or broke its chunks (h2o). If its server ended it, it did not fail unless the client waits for its end. If the client left first, the result is None. `front`: the exchange of the gateway's client.
-    `last`: the gateway's last try.
+    (Caddy), or broke its chunks (h2o). If its server ended it, it did not fail unless the client waits for its end. If the
+    client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
     """
     if not isinstance(last, Exchange) or front.values.upgraded:
         return None

@@ -103,8 +103,8 @@ _RESPONSE_PIECES = (
     _c(
         "first_hash",
         I64,
-        "hash of the content of the first three of the events in `response_events`; 0 if there are fewer, or if they have less than "
-        "64 bytes",
+        "hash of the content of the first three of the events in `response_events`; 0 if there are fewer, or if they have less "
+        "than 64 bytes",
     ),
     _n(
         "longest_pause",

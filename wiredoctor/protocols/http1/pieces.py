@@ -230,10 +230,9 @@ class Pieces:
             else:
                 self.newest.span += gap
                 self.newest.packets += 1
-        # faster than `max`
-        if frame > self.frame:
+        if frame > self.frame:  # noqa: PLR1730 - every packet of a body comes here, and `max` takes longer
             self.frame = frame
-        if time > self.last:
+        if time > self.last:  # noqa: PLR1730
             self.last = time
 
     def _fly(self, frame: int, time: int) -> Flight:

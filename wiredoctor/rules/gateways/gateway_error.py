@@ -351,9 +351,10 @@ def words(x: Facts) -> dict[str, Any]:
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
     late = (x.late_frame, x.late_time, f"the gateway sends the request to {x.late_server}, and drops it")
     silence = duration_text(time_stalled(front, failure) or 0)
+    made_whole = failure.kind in BROKEN_OFF and front.whole
     return {
         "evidence": [*failure_evidence(front, failure, lost), *packets(not_read, late)],
-        "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole or (failure.kind in BROKEN_OFF and front.whole) else None),
+        "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole or made_whole else None),
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got,
         "why": f": {reason if closed is None else unread_reason(failure, closed)}{also}{_rate(x)}",

@@ -28,8 +28,8 @@ How it is proved
 
     A server that streams one answer at a time: two or more answers in events (text/event-stream, application/x-ndjson) to calls,
     that is, to requests other than GET and HEAD, waited for 1 s or longer. The first byte of their body came within 100 ms after
-    the end of the answer on another connection, which had taken 200 ms or longer. The head may have come at once. The server never
-    sent two such answers at once. It may have a single slot on purpose, so this is a note.
+    the end of the answer on another connection, which had taken 200 ms or longer. The head may have come at once. The server
+    never sent two such answers at once. It may have a single slot on purpose, so this is a note.
 
     A server that serves one connection at a time: the response began within 50 ms after another connection was
     closed. The client had opened that one before the request and sent nothing on it, and no other request was answered in the
@@ -100,8 +100,8 @@ RULE = Rule(
         "workers": "Give {server} more workers (threads, processes, or connections to its database) if its processor and memory "
         "allow it, or have more servers share the work. If slow requests occupy the workers, give these requests a server of "
         "their own, or make them quicker. If it serves one connection at a time, use a server with "
-        "threads, or put a proxy in front of it that keeps idle connections away. If it streams one answer at a time: more workers "
-        "(gunicorn: --workers, --threads), or more slots of a model (llama.cpp: -np).",
+        "threads, or put a proxy in front of it that keeps idle connections away. If it streams one answer at a time: more "
+        "workers (gunicorn: --workers, --threads), or more slots of a model (llama.cpp: -np).",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -220,9 +220,7 @@ def words(x: Facts) -> dict[str, Any]:
     if x.kind is None:  # a silent candidate, which explains a slow response
         return {"evidence": []}
     pooled = x.way == "pool"
-    went = {"pool": "the request that left for it", "stream": "the first byte of the body"}.get(
-        x.way, "the first byte of the response"
-    )
+    went = "the request that left for it" if pooled else f"the first byte of the {'body' if x.way == 'stream' else 'response'}"
     evidence = [
         packet
         for one in x.shown
