@@ -13,9 +13,11 @@ from wiredoctor.gateways.exchange_columns import host_code
 from wiredoctor.gateways.known import FRONT, KEY, SLACK, TRIES, Gateways
 from wiredoctor.tables import of_connections
 from wiredoctor.world.attempts import host_of
-from wiredoctor.world.connection_close import OPEN_STREAMS
 
 c = pl.col
+
+_NO_CALLS = ("GET", "HEAD")
+"""The methods of requests that are no calls, as OPEN_STREAMS in world/connection_close.py."""
 
 MAX_ALIKE = 64
 """The maximum number of streams with the same first events that are compared."""
@@ -23,7 +25,7 @@ MAX_ALIKE = 64
 
 def has_events() -> pl.Expr:
     """Return whether an exchange is a call answered in events that may also be known on the other side of a gateway."""
-    return ((c("response_first_hash") != 0) & ~c("request_method").is_in(OPEN_STREAMS)).fill_null(value=False)
+    return ((c("response_first_hash") != 0) & ~c("request_method").is_in(_NO_CALLS)).fill_null(value=False)
 
 
 def with_equal_events(known: Gateways, asked: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:

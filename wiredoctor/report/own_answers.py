@@ -8,7 +8,6 @@ import polars as pl
 
 from wiredoctor.report.by_status import engine_for
 from wiredoctor.tables import MILLISECOND
-from wiredoctor.world.attempts import host_of
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
@@ -60,8 +59,7 @@ def _of_capture(report: Report, name: str, known: Gateways, statuses: tuple[int,
     ends = connections.select("connection", "client_host", "protocol", "syn_time", "start", "end", "server")
     servers = sure.join(at_front.rename({"connection": "front_connection"}), on="front_connection")
     hosts = servers.join(ends.select("connection", host="client_host"), on="connection").select("server", "host")
-    own = at_front.select("server", host_of("server").alias("host"))
-    hosts = pl.concat([hosts, own]).unique().collect(engine=engine_for(report))
+    hosts = hosts.unique().collect(engine=engine_for(report))
     theirs = ends.filter(c("client_host").is_in(hosts["host"].implode()) & ~c("server").is_in([*known.fronts]))
     theirs = theirs.collect(engine=engine_for(report))
     others = sure.select(_KEY).collect()
