@@ -74,3 +74,31 @@ connection 1, client 10.0.0.9:4001, server 10.0.0.2:80
 """
     report = analyze_bytes(tmp_path / "large.pcap", capture(text))
     assert refusal_clauses(report)[413] == ["it was sent when 10 of 60 bytes of the request's body had arrived"]
+
+
+def test_a_gateway_answered_itself(tmp_path: Path) -> None:
+    """The gateway forwards one request, and refuses two: the third one while it asks a server for something else."""
+    lines: list[str] = []
+    requests = (("/a", 0.0, "200 OK"), ("/a", 1.0, "429 Slow"), ("/a", 2.0, "429 Slow"), ("/b", 2.0003, "200 OK"))
+    for number, (target, start, response) in enumerate(requests):
+        client, server = ("10.0.0.2", "10.0.0.4:80") if target == "/b" else ("10.0.0.1", "10.0.0.2:80")
+        lines += _exchange(2 * number + 1, start, f"{client}:{4001 + number}", server, target, response)
+    lines += _exchange(2, 0.0005, "10.0.0.2:5001", "10.0.0.3:80", "/a", "200 OK")
+    report = analyze_bytes(tmp_path / "limited.pcap", capture("\n".join(lines) + "\n"))
+    assert refusal_clauses(report)[429] == ["a gateway made 1 of them itself, and asked no server"]
+
+
+def _exchange(number: int, start: float, client: str, server: str, target: str, response: str) -> list[str]:
+    """Return the lines of a connection whose request lasts for a millisecond, longer if it is answered by another one."""
+    wait = 0.002 if number == 1 else 0.001
+    return [
+        f"connection {number}, start {start}, client {client}, server {server}",
+        "  0.000  >  S",
+        "  0.000  <  S.",
+        "  0.000  >  .",
+        rf'  0.0001  >  P.  "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"',
+        rf'  {wait}  <  P.  "HTTP/1.1 {response}\r\nContent-Length: 0\r\n\r\n"',
+        "  0.003  >  F.",
+        "  0.004  <  F.",
+        "  0.004  >  .",
+    ]

@@ -55,14 +55,24 @@ _PIECES = (
     *("median_chunk", "chunk_lines_sent_separately", "chunks_apart", "chunks_ending_in_newline", "early_chunks"),
     *("body_frame", "body_time", "events", "first_event_frame", "first_event_time"),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
-    *("flights", "first_late", "end_mark", "api_format", "last_event", "first_shape", "longest_pause", "event_lines"),
+    *(
+        "flights",
+        "first_late",
+        "end_mark",
+        "api_format",
+        "last_event",
+        "first_shape",
+        "first_hash",
+        "longest_pause",
+        "event_lines",
+    ),
     *("data_events", "first_data_frame", "first_data_time", "median_gap", "p95_gap", "longest_gap", "longest_gap_frame"),
     "longest_gap_time",
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
 _NO_GAPS = (NEVER,) * 8
 _NO_PIECES = (
-    *(NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT, 0, NEVER, False),
+    *(NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT, 0, 0, NEVER, False),
     *_NO_GAPS,
 )
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
@@ -328,11 +338,11 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _last_event(counter: Counter | None) -> tuple[bool, bool, int, int]:
+def _last_event(counter: Counter | None) -> tuple[bool, bool, int, int, int]:
     """Return the values of the columns about the API of a stream, and about its last event."""
     if counter is None:
-        return False, False, NO_EVENT, 0
-    return counter.has_end_mark, counter.has_format, counter.last_event, counter.first_shape
+        return False, False, NO_EVENT, 0, 0
+    return counter.has_end_mark, counter.has_format, counter.last_event, counter.first_shape, counter.first_hash
 
 
 def _held_event_numbers(pieces: Pieces) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from wiredoctor.gateways.equal_events import has_events, with_equal_events
 from wiredoctor.gateways.known import FIRST, Gateways
 from wiredoctor.tables import MILLISECOND
 from wiredoctor.world.attempts import host_of
@@ -49,11 +50,12 @@ def find(
         pl.col("request_forwarded").any().alias("forwarded"),
         (pl.col("request_user_agent") != pl.col("request_user_agent").first()).any().alias("agents"),
         pl.col("request_start").bottom_k(FIRST).max().alias("begun"),
+        has_events().sum().alias("streams"),
     )
     seen, failed, *ends = pl.collect_all(
         [facts, _failed_attempts(connections), *_ends_of_relays(asked, connections)], engine="streaming"
     )
-    several, forwarded, agents, begun = seen.row(0)
+    several, forwarded, agents, begun, streams = seen.row(0)
     if several is None:
         return Gateways()
     clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
@@ -72,7 +74,8 @@ def find(
         asked, connections, attempts(failed), clients, begun, possible=possible, gaps=gaps,
         corrections=corrections, evidence=evidence,
     )  # fmt: skip
-    return made._replace(relayed=relayed)
+    made = made._replace(relayed=relayed)
+    return with_equal_events(made, asked, connections) if streams > 1 and not corrections else made
 
 
 def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:

@@ -224,12 +224,14 @@ def _failed_before(last: Try | None, left: int) -> bool:
 def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
     """Return "truncated" if a gateway's response was cut off because its server's response was cut off; otherwise None.
 
-    For an endless stream, return "stream-timed-out" if the gateway gave it up. If its server ended it, it did not fail unless the
-    client waits for its end. If the client left first, the result is None. `front`: the exchange of the gateway's client.
-    `last`: the gateway's last try.
+    For an endless stream, return "stream-timed-out" if the gateway gave it up, also if it ended the body as if it were complete
+    (Caddy), or broke its chunks (h2o). If its server ended it, it did not fail unless the client waits for its end. If the
+    client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
     """
-    if front.whole or not isinstance(last, Exchange) or front.values.upgraded:
+    if not isinstance(last, Exchange) or front.values.upgraded:
         return None
+    if front.whole or front.invalid:
+        return "stream-timed-out" if _is_ended_in_silence(front, last) else None
     if front.end_is_unknown or last.end_is_unknown:
         return None
     if last.whole or last.invalid or last.status != front.status:
@@ -256,6 +258,20 @@ def is_answer_due(one: Exchange) -> bool:
     return not is_stream(one) or not (one.values.request_method in OPEN_STREAMS or one.values.response_end_mark)
 
 
+def _is_ended_in_silence(front: Exchange, last: Exchange) -> bool:
+    """Return whether a gateway gave up a silent server, and ended the body of the answer to its client nevertheless."""
+    incomplete = not (last.whole or last.invalid or last.holed) and last.status == front.status
+    if not incomplete or not is_stream(front) or not is_answer_due(front) or (last.values.response_end or 0) > last.left:
+        return False
+    return ended_at(front) <= front.left and _is_read_timeout(front, last)
+
+
+def ended_at(front: Exchange) -> int:
+    """Return the time (ns) at which a gateway ended its response: by its framing, or by its close."""
+    ended = front.values.response_end
+    return front.dropped if ended is None or not (front.whole or front.invalid) else ended
+
+
 def _is_read_timeout(front: Exchange, last: Exchange) -> bool:
     """Return whether the gateway ended both sides of a response while its server was silent, although it could read.
 
@@ -265,7 +281,7 @@ def _is_read_timeout(front: Exchange, last: Exchange) -> bool:
     stalled = silence(front, last)
     if stalled is None or stalled < STALLED or "W" in (last.ends.history or ""):
         return False
-    return abs(front.dropped - last.left) <= WHILE_READING and (is_answer_due(front) or stalled % SECOND <= TIMER_LATE)
+    return abs(ended_at(front) - last.left) <= WHILE_READING and (is_answer_due(front) or stalled % SECOND <= TIMER_LATE)
 
 
 def silence(front: Exchange, last: Exchange) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from wiredoctor.report.by_status import engine_for, find_backs
+from wiredoctor.report.own_answers import own_answers
 from wiredoctor.report.words import SECOND, count, duration
 from wiredoctor.tables import of_connections
 
@@ -20,6 +21,9 @@ c = pl.col
 TOO_LARGE, TOO_MANY, UNAVAILABLE = 413, 429, 503
 REFUSALS = (TOO_LARGE, TOO_MANY, UNAVAILABLE)
 """Content Too Large, Too Many Requests, Service Unavailable (RFC 9110 section 15, RFC 6585 section 4)."""
+
+_OF_GATEWAYS = (TOO_LARGE, TOO_MANY)
+"""The statuses with which gateways refuse requests by a limit of their own; 503 has the rule gateway-error."""
 
 LATEST = SECOND
 """How much later (ns) than 1.1 times Retry-After a client may send its request again."""
@@ -63,7 +67,11 @@ def refusal_clauses(report: Report, capture: str | None = None) -> dict[int, lis
     rows = alike.sort("request_start").collect(engine=engine)
     some = rows.to_dicts()
     clauses = {status: [*_waited(some, status), *_calls(some, status)] for status in (TOO_MANY, UNAVAILABLE)}
-    return clauses | {TOO_LARGE: [*_before_body(some)]}
+    clauses[TOO_LARGE] = [*_before_body(some)]
+    for status, number in own_answers(report, _OF_GATEWAYS, capture).items():
+        if number:
+            clauses[status].append(f"a gateway made {number:,} of them itself, and asked no server")
+    return clauses
 
 
 _READ = (

@@ -100,6 +100,12 @@ _RESPONSE_PIECES = (
         I64,
         "hash of the name, the type and the members of the first of the events in `response_events`; 0 if none",
     ),
+    _c(
+        "first_hash",
+        I64,
+        "hash of the content of the first three of the events in `response_events`; 0 if there are fewer, or if they have less "
+        "than 64 bytes",
+    ),
     _n(
         "longest_pause",
         I64,

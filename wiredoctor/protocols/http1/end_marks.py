@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 from zlib import crc32
 
@@ -116,6 +117,10 @@ def asks_to_stop(body: bytes) -> bool:
     return _STOPS.search(body) is not None
 
 
+LEAST_HASHED: Final = 64
+"""The minimum size in bytes of the first events of a stream that are compared with those of others."""
+
+
 class _Event(NamedTuple):
     """An event: its name, its data, and the data as a JSON object; None if it is none."""
 
@@ -146,6 +151,13 @@ def first_shape(events: Sequence[bytes]) -> int:
     """Return a number for the shape of the first of these events that has data; 0 if none has."""
     shapes = (one.shape for one in map(_parse, events) if one.data)
     return next((crc32(repr((*one[:2], one[2] and sorted(one[2]))).encode()) for one in shapes), 0)
+
+
+def first_hash(events: Sequence[bytes]) -> int:
+    """Return a number for the content of these events; 0 if it has less than LEAST_HASHED bytes, which others may send, too."""
+    if sum(map(len, events)) < LEAST_HASHED:
+        return 0
+    return int.from_bytes(blake2b(b"\n\n".join(events), digest_size=8).digest(), "big", signed=True)
 
 
 def classify_last(earlier: Sequence[bytes], last: bytes, errors: int) -> int:

@@ -12,7 +12,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 from wiredoctor import limits
-from wiredoctor.protocols.http1.end_marks import classify_last, first_shape, has_end_mark, has_format
+from wiredoctor.protocols.http1.end_marks import classify_last, first_hash, first_shape, has_end_mark, has_format
 from wiredoctor.protocols.http1.fields import PAGES, Fields
 from wiredoctor.protocols.http1.inflate import CODINGS, CodedError, Decoder
 from wiredoctor.tables import NO_EVENT
@@ -67,6 +67,11 @@ class Counter(Protocol):
         """A number for what the first event has in common with those of other streams of its kind; 0 if there is none."""
         ...
 
+    @property
+    def first_hash(self) -> int:
+        """A number for the content of the first events, FIRST of them; 0 if there are fewer."""
+        ...
+
     def count(self, data: bytes, /) -> int:
         """Return how many events end in these bytes, which continue the stream. Raise CodedError if they cannot be decoded."""
         ...
@@ -111,6 +116,11 @@ class Lines:
         return first_shape(self._first or self._last)
 
     @property
+    def first_hash(self) -> int:
+        """A number for the content of the first events, FIRST of them; 0 if there are fewer."""
+        return first_hash(self._first) if len(self._first) == FIRST else 0
+
+    @property
     def last_event(self) -> int:
         """What the last event so far is, such as tables.DONE_EVENT. Comments are no events."""
         *earlier, last = [event for event in self._last if not _is_comment(event)] or [b""]
@@ -136,8 +146,24 @@ class Lines:
         if len(text) > 2 * KEPT:
             self._last = [_shorten(event) for event in self._last]
 
+    def _count_one(self, data: bytes, separator: bytes) -> int:
+        """Do what `count` does with the bytes of one complete event, the usual case, in a third of the time."""
+        if b'"error"' in data:
+            self._errors += len(_ERROR.findall(data))
+        event = data[: -len(separator)]
+        if len(self._first) < FIRST:
+            self._first.append(event)
+        self._last = [*self._last[-2:-1], event, b""]
+        self._begun, self._ends, self.began_with_end = True, self._least, False
+        self.with_data = self._least == 1 or data.startswith(b"data:") or b"\ndata:" in data
+        return 1
+
     def count(self, data: bytes) -> int:
         """Return how many events end in these bytes."""
+        separator = self._separator
+        is_one = data.endswith(separator) and data.find(separator) == len(data) - len(separator)
+        if is_one and not self._last[-1] and b"\r" not in data and len(data) <= 2 * KEPT and data[0] not in _NO_EVENT_BEGINS:
+            return self._count_one(data, separator)
         data = data.replace(b"\r", b"")
         known = self._last[-1]
         text = known + data
@@ -152,6 +178,10 @@ class Lines:
             self._begun, self._ends = True, min(len(rest) - len(rest.rstrip(b"\n")), self._least)
         self.with_data = found if self._least == 1 else len(_DATA.findall(text))
         return found
+
+
+_NO_EVENT_BEGINS = b"\n:"
+"""The first bytes of line ends and of comments."""
 
 
 def _is_comment(event: bytes) -> bool:
@@ -216,7 +246,7 @@ class Parts:
     inside = began_with_end = has_end_mark = has_format = False
     """Always false: the end of a part is only known when the next delimiter has arrived, and no API marks its last part."""
     last_event = NO_EVENT
-    first_shape = 0
+    first_shape = first_hash = 0
 
     def close(self) -> None:
         """Do nothing, because there are no resources."""
@@ -279,6 +309,11 @@ class Coded:
     def first_shape(self) -> int:
         """A number for what the first event has in common with those of other streams of its kind; 0 if there is none."""
         return self._events.first_shape
+
+    @property
+    def first_hash(self) -> int:
+        """A number for the content of the first events, FIRST of them; 0 if there are fewer."""
+        return self._events.first_hash
 
     @property
     def members(self) -> int:

@@ -230,7 +230,10 @@ class Pieces:
             else:
                 self.newest.span += gap
                 self.newest.packets += 1
-        self.frame, self.last = max(self.frame, frame), max(self.last, time)
+        if frame > self.frame:  # noqa: PLR1730 - every packet of a body comes here, and `max` takes longer
+            self.frame = frame
+        if time > self.last:  # noqa: PLR1730
+            self.last = time
 
     def _fly(self, frame: int, time: int) -> Flight:
         flight = Flight(frame, time)

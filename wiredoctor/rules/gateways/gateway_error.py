@@ -54,7 +54,8 @@ How it is proved
     Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before the
     client or the server did, a whole number of seconds (and at most 20 ms more) after the last data from the server. If the
     stream answers a POST and none of its last events says that the answer is complete, any silence of 1 s or longer counts, and
-    the finding is an error: the call failed, whether a timeout ended it or the gateway was stopped.
+    the finding is an error: the call failed, whether a timeout ended it or the gateway was stopped. Instead of closing, a gateway
+    may then end the body as if it were complete, or with an invalid chunk, within 100 ms of its close towards the server.
 
     Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. This kind does not apply
     if the gateway's host made another request or connection that began within 25 ms after the client's request, or ended within
@@ -350,9 +351,10 @@ def words(x: Facts) -> dict[str, Any]:
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
     late = (x.late_frame, x.late_time, f"the gateway sends the request to {x.late_server}, and drops it")
     silence = duration_text(time_stalled(front, failure) or 0)
+    made_whole = failure.kind in BROKEN_OFF and front.whole
     return {
         "evidence": [*failure_evidence(front, failure, lost), *packets(not_read, late)],
-        "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole else None),
+        "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole or made_whole else None),
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got,
         "why": f": {reason if closed is None else unread_reason(failure, closed)}{also}{_rate(x)}",

@@ -1,4 +1,4 @@
-"""Find servers that serve one connection after the other, and wait on one that needs nothing while others have requests."""
+"""Find servers that serve one connection after the other, or stream one answer after the other, while others wait."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.queues import SHOWN, Queue, Waited
-from wiredoctor.tables import of_connections
+from wiredoctor.tables import MILLISECOND, of_connections
+from wiredoctor.world.connection_close import OPEN_STREAMS, streams
 
 c = pl.col
 
 AFTER_CLOSE = Threshold("50 ms", "the maximum time between the close of the other connection and the response")
 HELD_UP = Threshold("200 ms", "the minimum time for which a request, or an answered connection, kept the other one waiting")
 TURNS = Threshold("2 requests", "the minimum number of requests that waited; one may be a coincidence")
+
+STREAM_WAIT = Threshold("1 s", "the minimum time for which an answer in events waited for another one to end")
+AFTER_STREAM = Threshold("100 ms", "the maximum time between the end of that answer and the first byte of the next one's body")
+_OVERLAP = MILLISECOND
+"""The time (ns) by which packets of two answers, one after the other, may have been captured in the wrong order."""
 
 _WAITED = ("connection", "exchange", "request_last_frame", "request_end", "response_frame", "response_start")
 
@@ -23,8 +29,9 @@ def find_turns(exchanges: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.La
     """Return the queue of each server that serves one connection after the other."""
     waited = c("response_start") - c("request_end") >= HELD_UP.value
     slow = exchanges.filter(c("has_request") & waited & ~c("upgraded")).select(*_WAITED, "endpoint").collect(engine="streaming")
+    in_events = _find_stream_turns(exchanges, connections)
     if slow.is_empty():
-        return []
+        return in_events
     known = connections.select(
         *("connection", "server", "client_bytes", "connected", "start", "end", "last_frame"), (c("close") != "").alias("closed")
     )
@@ -39,7 +46,49 @@ def find_turns(exchanges: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.La
     found = [*_queues("spare", _behind_spares(slow, theirs, answers), requests)]
     named = {one.server for one in found}
     turns = _behind_answered(slow, _freed(theirs, closes), first)
-    return [*found, *(one for one in _queues("turn", turns, requests) if one.server not in named)]
+    found += [one for one in _queues("turn", turns, requests) if one.server not in named]
+    named = {one.server for one in found}
+    return [*found, *(one for one in in_events if one.server not in named)]
+
+
+def is_late_stream() -> pl.Expr:
+    """Return whether a call was answered in events, the first of which came late, whenever the head came."""
+    return is_call_in_events() & (c("response_body_time") - c("request_end") >= STREAM_WAIT.value).fill_null(value=False)
+
+
+def is_call_in_events() -> pl.Expr:
+    """Return whether an exchange is a call whose answer is a stream of events."""
+    return (c("has_request") & streams() & ~c("request_method").is_in(OPEN_STREAMS)).fill_null(value=False)
+
+
+def _find_stream_turns(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> list[Queue]:
+    """Return the queue of each server that streams one answer at a time.
+
+    It never streamed two at once, and began with those that wait as soon as the one before had ended.
+    """
+    late = exchanges.filter(is_late_stream()).select("endpoint").unique().collect(engine="streaming")
+    if late.is_empty():
+        return []
+    times = {"response_frame": "response_body_frame", "response_start": "response_body_time"}
+    over = pl.max_horizontal("response_last_body_time", "response_body_time").alias("over")
+    rows = exchanges.filter(is_call_in_events() & c("endpoint").is_in(late["endpoint"].implode())).select(
+        *("connection", "exchange", "endpoint", "request_last_frame", "request_end", "response_last_frame"), over,
+        *(c(old).alias(new) for new, old in times.items()),
+    )  # fmt: skip
+    rows = rows.drop_nulls(["request_end", "response_start"]).collect(engine="streaming").sort("endpoint", "response_start")
+    earlier = {"freed": "over", "freed_frame": "response_last_frame", "begun": "response_start", "other": "connection"}
+    rows = rows.with_columns(c(old).shift(1).over("endpoint").alias(new) for new, old in earlier.items())
+    newest = c("over").cum_max().shift(1).over("endpoint")
+    alone = (newest.is_null() | (c("response_start") >= newest - _OVERLAP)).all().over("endpoint")
+    waited = (c("response_start") - c("request_end") >= STREAM_WAIT.value) & (c("request_end") < c("freed"))
+    at_once = c("response_start") - c("freed") <= AFTER_STREAM.value
+    held = (c("other") != c("connection")) & (c("freed") - c("begun") >= HELD_UP.value)
+    rows = rows.filter(alone).with_columns((waited & at_once & held).fill_null(value=False).alias("waited"))
+    if not rows["waited"].any():
+        return []
+    servers = of_connections(connections.select("connection", "server"), rows).collect(engine="streaming")
+    rows = rows.join(servers, on="connection")
+    return [*_queues("stream", rows.filter("waited"), rows.group_by("server").len())]
 
 
 def _freed(connections: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
@@ -97,7 +146,7 @@ def _behind_answered(slow: pl.DataFrame, connections: pl.DataFrame, first: pl.Da
 def _queues(way: str, waited: pl.DataFrame, requests: pl.DataFrame) -> Iterator[Queue]:
     count = dict(requests.iter_rows())
     for (server,), rows in sorted(waited.sort("response_start", "response_frame").partition_by("server", as_dict=True).items()):
-        if way == "turn" and rows.height < TURNS.value:
+        if way != "spare" and rows.height < TURNS.value:
             continue
         waits = (rows["response_start"] - rows["request_end"]).sort()
         shown = rows.select("request_last_frame", "request_end", "freed_frame", "freed", "response_frame", "response_start")

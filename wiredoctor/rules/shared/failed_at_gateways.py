@@ -13,7 +13,8 @@ from wiredoctor.gateways.known import FRONT, GATEWAY_ERRORS, KEY
 from wiredoctor.gateways.loose_attempts import asked_others, failed_connections, likely_fronts, unassigned_attempts
 from wiredoctor.rules.shared.unforwarded_requests import MEMORY
 from wiredoctor.rules.shared.unseen_gateways import unseen_gateways
-from wiredoctor.tables import PLAN_OF_FEW, SMALL, of_connections, of_exchanges
+from wiredoctor.tables import PLAN_OF_FEW, REPEATED_EVENT, SMALL, of_connections, of_exchanges
+from wiredoctor.world.connection_close import answer_due, streams
 from wiredoctor.world.exchange import REQUEST_TIMEOUT, Connection, ExchangeRow
 
 c = pl.col
@@ -38,7 +39,10 @@ def _may_have_failed() -> pl.Expr:
     closed = seen & is_closed()
     # foreign-reset reports a device between the client and the gateway
     closed &= (c("server_close_origin") != "between") & (c("client_close_origin") != "between")
-    return c("has_request") & (is_error().fill_null(value=False) | (~answered.fill_null(value=False) & closed))
+    # a gateway that gave up may end the body of its answer nevertheless
+    ended = streams() & answer_due() & (c("response_last_event") == REPEATED_EVENT) & (c("response_status") < 300)
+    failed = is_error().fill_null(value=False) | (~answered.fill_null(value=False) & closed) | ended.fill_null(value=False)
+    return c("has_request") & failed
 
 
 class Failed(NamedTuple):

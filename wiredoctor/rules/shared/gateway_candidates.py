@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.gateways.kinds import FAILED_CALL, Failure, failures, is_answer_due
+from wiredoctor.gateways.kinds import FAILED_CALL, Failure, ended_at, failures, is_answer_due
 from wiredoctor.gateways.known import Place
 from wiredoctor.gateways.loose_attempts import assign_attempts, failed_at_once
 from wiredoctor.gateways.tries import RETRY, Front, Route
@@ -235,7 +235,7 @@ def _facts_of(asked: _AtFront, failure: Failure, until: int, *, leads: bool) -> 
 def _failed_at(front: Exchange, failure: Failure) -> int:
     """Return the time (ns) at which the client learned that its request had failed."""
     whole = front.begun and (failure.kind not in BROKEN_OFF or front.is_error)
-    return front.began if whole else min(front.dropped, front.left)
+    return front.began if whole else min(ended_at(front), front.left)
 
 
 def _confidence(front: Exchange, failure: Failure) -> str:

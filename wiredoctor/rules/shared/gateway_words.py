@@ -35,6 +35,8 @@ def client_result(front: Exchange) -> tuple[str, str]:
     if front.is_error:
         return f"got {front.status} from {gateway}", f"The gateway answered {front.status}"
     left = ", which closed the connection" if front.server_first else ", and the client left"
+    if front.begun and (front.whole or front.invalid):
+        return f"got only part of the {front.status} from {gateway}, which ended it", f"The gateway ended its {front.status}"
     if front.begun:
         ended = "broke off" if front.server_first else "did not finish"
         return f"got only part of the {front.status} from {gateway}{left}", f"The gateway {ended} its {front.status}"

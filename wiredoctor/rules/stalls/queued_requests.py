@@ -26,6 +26,11 @@ How it is proved
     least 100 ms longer. A server that takes requests in order would have begun with each of these when an earlier response had
     ended. Counted from that moment, 80 % of them took their usual time, too, within half of it.
 
+    A server that streams one answer at a time: two or more answers in events (text/event-stream, application/x-ndjson) to calls,
+    that is, to requests other than GET and HEAD, waited for 1 s or longer. The first byte of their body came within 100 ms after
+    the end of the answer on another connection, which had taken 200 ms or longer. The head may have come at once. The server
+    never sent two such answers at once. It may have a single slot on purpose, so this is a note.
+
     A server that serves one connection at a time: the response began within 50 ms after another connection was
     closed. The client had opened that one before the request and sent nothing on it, and no other request was answered in the
     meantime. Or the server had answered on it, and never answers on a connection before the previous one is closed; then two
@@ -43,7 +48,8 @@ What it is not
 What to do
     Kind connections: raise the limit, if the server can do more work at once. Add servers otherwise. Kind workers: start more
     workers if processor and memory allow it, give slow requests workers of their own, or make them quicker. For a
-    server with one connection at a time, use threads, or a proxy in front of it, and a short limit for the first byte.
+    server with one connection at a time, use threads, or a proxy in front of it, and a short limit for the first byte. For a
+    server that streams one answer at a time, use more workers, or more slots of a model (llama.cpp: -np).
 
 References
     HAProxy's maxconn, nginx's max_conns.
@@ -94,7 +100,8 @@ RULE = Rule(
         "workers": "Give {server} more workers (threads, processes, or connections to its database) if its processor and memory "
         "allow it, or have more servers share the work. If slow requests occupy the workers, give these requests a server of "
         "their own, or make them quicker. If it serves one connection at a time, use a server with "
-        "threads, or put a proxy in front of it that keeps idle connections away.",
+        "threads, or put a proxy in front of it that keeps idle connections away. If it streams one answer at a time: more "
+        "workers (gunicorn: --workers, --threads), or more slots of a model (llama.cpp: -np).",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -120,7 +127,7 @@ def may_match() -> pl.Expr:
     """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
     wait = c("response_start") - c("request_end")
     late = ((wait >= queues.LATE_BY.value) & c("has_request")).sum() >= queues.ENOUGH.value
-    return late | ((wait >= connection_turns.HELD_UP.value) & c("has_request")).any()
+    return late | ((wait >= connection_turns.HELD_UP.value) & c("has_request")).any() | connection_turns.is_late_stream().any()
 
 
 class Facts(NamedTuple):
@@ -145,7 +152,7 @@ def find(
     if crowded.height:
         callers = caller_queues.find_caller_queues(crowded, exchanges, connections, tries)
         servers = worker_queues.find_worker_queues(crowded, exchanges, connections, tries)
-    turns = connection_turns.find_turns(exchanges, closes, connections)
+    turns = _only_behind(connection_turns.find_turns(exchanges, closes, connections), tries, connections)
     servers = _without_callers(servers, callers, turns, connections)
     found = [*callers, *servers, *turns]
     return pl.concat([_candidates(found), *(silent_candidates(one.explained) for one in found)], how="diagonal").lazy()
@@ -169,6 +176,18 @@ def _without_callers(
     return [one for one in servers if one.server not in busy | calling and _host(one.server) not in waiting]
 
 
+def _only_behind(turns: list[Queue], tries: pl.LazyFrame, connections: pl.LazyFrame) -> list[Queue]:
+    """Drop the queues of gateways that pass on the streams of a server with such a queue."""
+    queued = [one.server for one in turns if one.way == "stream"]
+    if len(queued) < 2:
+        return turns
+    at = connections.filter(c("server").is_in(queued)).select("connection", "server")
+    front = at.select(front_connection="connection", front="server")
+    passed = tries.filter("certain").join(at, on="connection").join(front, on="front_connection")
+    gateways = {*passed.select("front").unique().collect(engine="streaming")["front"]}
+    return [one for one in turns if one.way != "stream" or one.server not in gateways]
+
+
 def _host(endpoint: str) -> str:
     return endpoint.rpartition(":")[0].strip("[]")
 
@@ -189,6 +208,7 @@ def _candidates(found: list[Queue]) -> pl.DataFrame:
     side = pl.when(pooled).then(pl.lit("client")).otherwise(pl.lit("server"))
     return rows.select(
         *candidate(side, c("confidence"), "frame", "start", "end", kind=kind, delay=c("lost"), of="server"),
+        pl.when(c("way") == "stream").then(pl.lit("note")).alias("severity"),
         *("server", "client", "way", "at_most", "late", "longest", "most", "share", "others", "shown"),
         c("usual").cast(DURATION).alias("usual_time"),
         c("waited").cast(DURATION),
@@ -200,7 +220,7 @@ def words(x: Facts) -> dict[str, Any]:
     if x.kind is None:  # a silent candidate, which explains a slow response
         return {"evidence": []}
     pooled = x.way == "pool"
-    went = "the request that left for it" if pooled else "the first byte of the response"
+    went = "the request that left for it" if pooled else f"the first byte of the {'body' if x.way == 'stream' else 'response'}"
     evidence = [
         packet
         for one in x.shown
@@ -234,6 +254,7 @@ _FREED = {
     "workers": "the end of a response, which frees a worker",
     "spare": "the last packet of the connection without a request",
     "turn": "the end of the connection that was answered before",
+    "stream": "the end of the answer before",
 }
 
 _BLOCKED = {
@@ -241,6 +262,7 @@ _BLOCKED = {
     "one. It is usual that browsers open spare connections",
     "turn": "on which the server had already answered. The server never answered on a connection before the previous one was "
     "closed",
+    "stream": "",
 }
 
 
@@ -248,6 +270,13 @@ def _words_of_turns(x: Facts) -> dict[str, Any]:
     """Return the title and the message about a server that serves one connection at a time."""
     some, was = ("1 request", "was") if x.late == 1 else (f"{x.late:,} requests", "were")
     waited = f"waited for up to {duration_text(x.longest)}"
+    if x.way == "stream":
+        within = duration_text(connection_turns.AFTER_STREAM.value)
+        return {
+            "title": f"{x.server} streams one answer at a time: {some} {waited}",
+            "message": f"{some} to {x.server} {waited} until the first part of the answer came: within {within} after the end of "
+            "the answer to another request. The server never streamed two answers at once.",
+        }
     within = duration_text(connection_turns.AFTER_CLOSE.value)
     return {
         "title": f"{x.server} serves one connection at a time: {some} {waited}",

@@ -85,6 +85,7 @@ RULE = Rule(
         Reference("WHATWG HTML section 9.2, event streams", "https://html.spec.whatwg.org/multipage/server-sent-events.html"),
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
     ),
+    explained_by=(("gateway-error", "exchange"),),
     caused_by=(("truncated-response", "tries"), ("unfinished-answer", "tries")),
     advice=(
         Advice(
