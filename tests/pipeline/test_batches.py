@@ -186,8 +186,8 @@ def test_many_exchanges_are_judged_with_the_rest_of_their_batch(monkeypatch: pyt
     found: list[int] = []
     real = run.take_tables
 
-    def take_tables(core: Core) -> tuple[row_tables.Tables, Batch, Batch]:
-        made = real(core)
+    def take_tables(core: Core, first: int | None = None) -> tuple[row_tables.Tables, Batch, Batch]:
+        made = real(core, first)
         found.append(made[1].height)
         return made
 

@@ -217,9 +217,9 @@ def test_fragments(tmp_path: Path) -> None:
 FAIL = """
 import wiredoctor.engine.run as engine
 me, real = os.getpid(), engine.take_tables
-def take_tables(core):
+def take_tables(core, *more):
     if {who}: {do}
-    return real(core)
+    return real(core, *more)
 engine.take_tables = take_tables
 limits.BYTES_HELD.value = 1
 """

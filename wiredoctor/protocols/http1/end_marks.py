@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 from zlib import crc32
 
@@ -157,6 +156,8 @@ def first_hash(events: Sequence[bytes]) -> int:
     """Return a number for the content of these events; 0 if it has less than LEAST_HASHED bytes, which others may send, too."""
     if sum(map(len, events)) < LEAST_HASHED:
         return 0
+    from hashlib import blake2b  # imported only when needed, because it loads OpenSSL
+
     return int.from_bytes(blake2b(b"\n\n".join(events), digest_size=8).digest(), "big", signed=True)
 
 

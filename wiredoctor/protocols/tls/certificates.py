@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from datetime import datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ _known: dict[bytes, Chain | None] = {}
 
 def read_chain(message: bytes) -> Chain | None:
     """Parse the body of a Certificate message of TLS 1.2. Return None if it has no certificate, or one that cannot be read."""
+    from hashlib import sha256  # imported only when needed, because it loads OpenSSL
+
     key = sha256(message).digest()
     if key not in _known:
         if len(_known) >= MAX_KEPT:
@@ -51,6 +52,8 @@ def _parse(message: bytes) -> Chain | None:
     if not parts:
         return None
     # imported only if there is a certificate: it takes as long as the analysis of a small capture
+    from hashlib import sha256
+
     from cryptography.x509 import DuplicateExtension, InvalidVersion, UnsupportedGeneralNameType, load_der_x509_certificate
 
     try:

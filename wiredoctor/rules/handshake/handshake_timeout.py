@@ -16,10 +16,11 @@ How it is proved
     confidence is medium.
 
 What it is not
-    A client that closes sooner may only have probed the port. If the server closed, handshake-failed reports it. A ClientHello
-    that was never acknowledged is lost on the path: unanswered reports it. If a ServerHello came late, the handshake was slow,
-    but did not fail. If the server answers that kind of ClientHello on no connection, but shorter ones, look at the size of the
-    ClientHello: it is named if it took more than one segment.
+    A client that closes sooner may only have probed the port. If it went on after its ClientHello, it had an answer that was
+    not captured. If the server closed, handshake-failed reports it. A ClientHello that was never acknowledged is lost on the
+    path: unanswered reports it. If a ServerHello came late, the handshake was slow, but did not fail. If the server answers
+    that kind of ClientHello on no connection, but shorter ones, look at the size of the ClientHello: it is named if it took
+    more than one segment.
 
 What to do
     Kind silent: find out why the program does not accept or read the connection: look at its threads, its limit of
@@ -77,7 +78,11 @@ RULE = Rule(
 )
 
 PATIENCE = Threshold("3 s", "servers that are busy answer sooner, and a client that closes sooner may have probed the port")
+LONGEST = Threshold("1 h", "the longest wait that nothing ended: after a longer one, the capture was joined, or its clock jumped")
 SHARED_THRESHOLDS = (large_hellos,)
+
+_ALERT = 7
+"""The bytes of a record with an alert, which a client may send before it closes (RFC 8446 section 6)."""
 
 
 class Facts(NamedTuple):
@@ -96,10 +101,13 @@ def find(handshakes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each ClientHello that the server acknowledged, and did not answer until the client gave up."""
     usable = ~c("tunneled") & (c("versions_offered") != "") & c("accepted_time").is_not_null() & ~c("one_sided") & ~c("lost")
     unanswered = c("client_hello_frame").is_not_null() & c("flight_frame").is_null() & (c("ended_by") != "server")
-    arrived = (c("client_acknowledged") >= c("hello_bytes")).fill_null(value=False)
+    # of a client that went on, the answer was not captured, or is not in the stream that was followed
+    went_on = c("client_acknowledged") > c("hello_bytes") + _ALERT + 1
+    arrived = ((c("client_acknowledged") >= c("hello_bytes")) & ~went_on).fill_null(value=False)
     until = pl.coalesce("ended_time", "final_at")
     waited = until - c("client_hello_time")
-    rows = handshakes.filter(usable & unanswered & arrived & (waited >= PATIENCE.value))
+    long_enough = (waited >= PATIENCE.value) & (c("ended_frame").is_not_null() | (waited <= LONGEST.value))
+    rows = handshakes.filter(usable & unanswered & arrived & long_enough)
     kind = pl.when(c("server_bytes") == 0).then(pl.lit("silent")).otherwise(pl.lit("gap"))
     side = pl.when(c("server_bytes") == 0).then(pl.lit("server"))
     confidence = grade(pl.lit(value=False), c("ended_frame").is_null())
