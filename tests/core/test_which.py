@@ -44,7 +44,7 @@ def test_fields_of_compiled_objects_have_types(name: str) -> None:
     objects = [made for made in map(make, kinds) if made is not None]
     fields = [(made, field) for made in objects for field in dir(made) if type(getattr(made, field)) in (int, bool)]
     for made, field in fields:
-        with pytest.raises(TypeError):
+        with pytest.raises((TypeError, AttributeError)):  # a property cannot be set at all
             setattr(made, field, None)
 
 

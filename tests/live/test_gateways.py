@@ -42,6 +42,7 @@ SOON = 3.5
 NOT_PROVEN = {
     # the only pair of exchanges in the capture, and the front says nothing of a server behind it: that may be chance
     "truncated on both sides",
+    "rejected-response: the gateway has the complete response, and closes both connections without a byte for its client",
     "truncated, where the client did not read, but the server closed in the middle of its response",
     "timed out, and 408 in front, as of e2guardian and ziproxy",
     # a response had begun, and its server has not closed: more of it may come
@@ -51,6 +52,7 @@ NOT_PROVEN = {
     "stream-timed-out: the gateway ends an event stream after 3 s without data",
     "stream-timed-out: the server sends the next event after the gateway has closed",
     "stream-timed-out: as an error of an answer to a POST, after any silence",
+    "a gateway gives up a silent server, and ends the body of its answer as if it were complete",
     "truncated: an event stream that answers a POST, and that its server ends",
     # a segment of the response never came: until the capture ends, it may still come
     "timed out, because the first segment of a later response never arrives",

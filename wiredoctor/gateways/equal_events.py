@@ -66,7 +66,15 @@ def _pairs(asked: pl.LazyFrame, connections: pl.LazyFrame) -> pl.DataFrame:
     nested = c("request_start").is_between(c("request_start_front") - SLACK, c("until_front"))
     nested &= c("event") <= c("event_front") + SLACK
     apart = c("is_answer") & c("alone")
-    both = both.filter(nested & ((c("client") == c("host_front")) | apart))
+    proved = c("client") == c("host_front")
+    both = both.filter(nested & (proved | apart)).with_columns(proved.alias("proved"))
+    # if the times allow both directions, only the addresses show which one is the gateway's
+    ends = ["connection", "exchange", "connection_front", "exchange_front"]
+    reverse = both.select(
+        c("proved").alias("proved_reverse"), *(c(a).alias(b) for a, b in zip(ends, ends[2:] + ends[:2], strict=True))
+    )
+    both = both.join(reverse, on=ends, how="left")
+    both = both.filter(c("proved_reverse").is_null() | (c("proved") & ~c("proved_reverse")))
     # of several gateways in a row, the last one sent the request
     last = both.filter(c("request_start_front") == c("request_start_front").max().over(KEY))
     only = (pl.len().over(KEY) == 1) & (pl.len().over("connection_front", "exchange_front") == 1)

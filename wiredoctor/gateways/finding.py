@@ -13,6 +13,8 @@ from wiredoctor.tables import MILLISECOND
 from wiredoctor.world.attempts import host_of
 
 if TYPE_CHECKING:
+    from polars._typing import EngineType
+
     from wiredoctor.gateways.order import Evidence
 
 c = pl.col
@@ -52,13 +54,14 @@ def find(
         pl.col("request_start").bottom_k(FIRST).max().alias("begun"),
         has_events().sum().alias("streams"),
     )
+    engine: EngineType = "streaming" if evidence is None else "in-memory"  # of a live capture, the rows are few
     seen, failed, *ends = pl.collect_all(
-        [facts, _failed_attempts(connections), *_ends_of_relays(asked, connections)], engine="streaming"
+        [facts, _failed_attempts(connections), *_ends_of_relays(asked, connections)], engine=engine
     )
     several, forwarded, agents, begun, streams = seen.row(0)
     if several is None:
         return Gateways()
-    clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
+    clients = _forwarding_clients(asked, engine) if forwarded or agents else frozenset[int]()
     relayed = _relayed(*ends)
     clients |= relayed.keys()
     if not several and evidence is None:
@@ -137,9 +140,9 @@ def _servers(connections: pl.LazyFrame) -> pl.Series:
     return connections.filter(pl.col("exchanges") > 0).select("server").unique().collect()["server"]
 
 
-def _forwarding_clients(asked: pl.LazyFrame) -> frozenset[int]:
+def _forwarding_clients(asked: pl.LazyFrame, engine: EngineType) -> frozenset[int]:
     """Return the connections whose requests have several User-Agents or fields of proxies, so the client is a gateway."""
     agent = pl.col("request_user_agent")
     several = (agent.filter(agent != "").n_unique() > 1) | pl.col("request_forwarded").any()
     of_each = asked.group_by("connection").agg(several.alias("several"))
-    return frozenset(of_each.filter("several").collect(engine="streaming")["connection"].to_list())
+    return frozenset(of_each.filter("several").collect(engine=engine)["connection"].to_list())

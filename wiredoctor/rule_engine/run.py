@@ -96,6 +96,8 @@ def find_summaries(
     promising = _promising(running, scan, given, few=few, many=many)
     for some in [[m] for m in promising] if many else [promising]:
         yield _find(some, given, few=few, many=many)
+    if many:
+        system.return_memory()
 
 
 def decide_batch(
