@@ -40,11 +40,12 @@ def test_every_module_is_of_the_same_kind(name: str) -> None:
 def test_fields_of_compiled_objects_have_types(name: str) -> None:
     """None in place of a number or a flag is an error where it is stored, and no wrong number where it is read."""
     module = import_module(f"wiredoctor.core.{name}")
-    kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and kind.__module__ == module.__name__]
+    own = (one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__)
+    kinds = [kind for kind in own if not issubclass(kind, tuple)]  # a tuple cannot be changed
     objects = [made for made in map(make, kinds) if made is not None]
     fields = [(made, field) for made in objects for field in dir(made) if type(getattr(made, field)) in (int, bool)]
     for made, field in fields:
-        with pytest.raises((TypeError, AttributeError)):  # a property cannot be set at all
+        with pytest.raises(TypeError):
             setattr(made, field, None)
 
 

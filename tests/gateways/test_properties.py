@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tests.gateways.made import BACK, CLIENT, FRONT, INSIDE, OTHER_BACK, OTHER_CLIENT, Traffic, attempts, pairs
 from tests.support.sweeps import SLOW
 from wiredoctor.gateways import Place
+from wiredoctor.gateways.components import components
 
 HOSTS = (CLIENT, OTHER_CLIENT, "10.0.0.3")
 SERVERS = (BACK, OTHER_BACK)
@@ -117,3 +119,16 @@ def test_one_after_the_other_everything_is_told(requests: list[dict[str, Any]]) 
     known = played.traffic.found()
     assert pairs(known) == {(front, back, True) for front, back in played.pairs}
     assert attempts(known) == played.attempts
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), max_size=20))
+def test_nodes_share_a_number_exactly_if_edges_connect_them(edges: list[tuple[int, int]]) -> None:
+    one, other = np.array(edges, np.int64).reshape(-1, 2).T
+    nodes, parts = components(one, other)
+    assert nodes.tolist() == sorted({node for edge in edges for node in edge})
+    connected = {node: {node} for node in nodes.tolist()}
+    for a, b in edges:
+        joined = connected[a] | connected[b]
+        connected |= dict.fromkeys(joined, joined)
+    numbers = dict(zip(nodes.tolist(), parts.tolist(), strict=True))
+    assert all({b for b in numbers if numbers[b] == numbers[a]} == some for a, some in connected.items())

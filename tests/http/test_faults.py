@@ -65,6 +65,9 @@ def test_none_where_the_capture_begins_later(tmp_path: Path, seed: int) -> None:
     # a head that is whole is believed, even the first of all
     first = [b"".join(p.payload for p in sent if p.side == side).lstrip() for side in (0, 1)]
     assume(not first[0].startswith(TRAPS[1]) and not first[1].startswith(TRAPS[0]))
+    # also if it consists of a trap that the line of a chunk divides
+    divided = ((first[0], TRAPS[0], b"HTTP/1.1 "), (first[1], TRAPS[1], b"GET "))
+    assume(not any(rest.startswith(begin) and not rest.startswith(trap) for rest, trap, begin in divided))
     assert faults(tmp_path, sent).is_empty()
 
 

@@ -57,7 +57,7 @@ def followed(conversation: Conversation, random: Random | None = None) -> TlsHan
 def state(handshake: TlsHandshake) -> tuple[object, ...]:
     flights = [noted(flight) for flight in (handshake.first, handshake.second)]
     asked = (handshake.certificate_asked, handshake.answered_frame, handshake.reply_frame)
-    return (*flights, handshake.result(), *asked, handshake.is_complete, handshake.is_lost)
+    return (*flights, handshake.result(), *asked, handshake.is_complete, handshake.cannot_follow, handshake.is_unclear)
 
 
 def noted(flight: Flight) -> tuple[object, ...]:
@@ -69,7 +69,7 @@ def noted(flight: Flight) -> tuple[object, ...]:
 @pytest.mark.parametrize("conversation", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
 def test_pieces_change_nothing(conversation: Conversation) -> None:
     whole = followed(conversation)
-    assert (whole.is_complete, whole.is_lost) == (True, False)
+    assert (whole.is_complete, whole.cannot_follow, whole.is_unclear) == (True, False, False)
     for seed in range(100):
         assert state(followed(conversation, Random(seed))) == state(whole), seed
 

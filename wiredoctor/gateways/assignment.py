@@ -13,7 +13,7 @@ import numpy as np
 from wiredoctor.gateways.components import components
 from wiredoctor.gateways.edges import Edges
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows
-from wiredoctor.gateways.known import LATE, REPEATED, SERVER_ERROR, SLACK
+from wiredoctor.gateways.known import REPEATED, SERVER_ERROR, SLACK
 from wiredoctor.tables import Array
 
 MAX_COMPARED = 64
@@ -179,7 +179,7 @@ def _are_tries(one: int, other: int, t: _Times) -> bool:
     """Return whether a gateway can have made both exchanges for the same request of a client, because the first had failed before
     the second began.
     """
-    first, second = sorted((one, other))
+    first, second = (one, other) if one < other else (other, one)
     return not _answers(first, t) and t.over[first] <= t.start[second] + SLACK
 
 
@@ -226,14 +226,10 @@ class _Unassigned:
         self.pairs.append((f, b))
         self.backs[f].discard(b)
         self._changed.add(f)
-        t = self.times
-        if answered := _answers(b, t):
+        if _answers(b, self.times):
             self._done.add(f)
-        over = LATE if answered else t.over[b]
         for other in sorted(self.backs[f]):
-            # of many possible pairs, each is examined here: the same as _are_tries
-            after = t.start[other] + SLACK >= over if other > b else _are_tries(other, b, t)
-            if not after and len(self.fronts[other]) > 1:
+            if len(self.fronts[other]) > 1 and not _are_tries(b, other, self.times):
                 self._drop(other, f)
 
     def _drop(self, b: int, f: int) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from wiredoctor.gateways.known import KEY, SLACK
 from wiredoctor.report.by_status import engine_for
-from wiredoctor.tables import MILLISECOND
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Report
@@ -15,12 +15,9 @@ if TYPE_CHECKING:
 
 c = pl.col
 
-_KEY = ["connection", "exchange"]
 _FRONT = {"front_connection": "connection", "front_exchange": "exchange"}
 _LIKE = ["server", "request_method", "path"]
 _UNREADABLE = ("tls", "http2", "unknown")
-_SENT_WITHIN = MILLISECOND // 20
-"""How much earlier (ns) than its client's request a gateway's packet may have been captured."""
 
 
 def own_answers(report: Report, statuses: tuple[int, ...], capture: str | None = None) -> dict[int, int]:
@@ -43,14 +40,14 @@ def _of_capture(report: Report, name: str, known: Gateways, statuses: tuple[int,
     at_front = connections.filter(c("server").is_in([*known.fronts])).select("connection", "server")
     path = c("request_target").cast(pl.String).str.split("?").list.first().alias("path")
     asked = exchanges.join(at_front, on="connection").select(
-        *_KEY, "server", "request_method", path, "request_start", "response_start", "response_status"
+        *KEY, "server", "request_method", path, "request_start", "response_start", "response_status"
     )
     sure = known.tries.filter("certain").lazy()
-    forwarded = sure.select(c(old).alias(new) for old, new in _FRONT.items()).join(asked, on=_KEY).select(_LIKE).unique()
+    forwarded = sure.select(c(old).alias(new) for old, new in _FRONT.items()).join(asked, on=KEY).select(_LIKE).unique()
     tried = known.tries.lazy().select(c(old).alias(new) for old, new in _FRONT.items())
     refused = (
         asked.filter(c("response_status").is_in(statuses) & c("response_start").is_not_null())
-        .join(tried, on=_KEY, how="anti")
+        .join(tried, on=KEY, how="anti")
         .join(forwarded, on=_LIKE)
         .collect(engine=engine_for(report))
     )
@@ -62,9 +59,9 @@ def _of_capture(report: Report, name: str, known: Gateways, statuses: tuple[int,
     hosts = hosts.unique().collect(engine=engine_for(report))
     theirs = ends.filter(c("client_host").is_in(hosts["host"].implode()) & ~c("server").is_in([*known.fronts]))
     theirs = theirs.collect(engine=engine_for(report))
-    others = sure.select(_KEY).collect()
-    requests = exchanges.select(*_KEY, "request_start").join(theirs.lazy().select("connection", "client_host"), on="connection")
-    requests = requests.collect(engine=engine_for(report)).join(others, on=_KEY, how="anti")
+    others = sure.select(KEY).collect()
+    requests = exchanges.select(*KEY, "request_start").join(theirs.lazy().select("connection", "client_host"), on="connection")
+    requests = requests.collect(engine=engine_for(report)).join(others, on=KEY, how="anti")
     opened = theirs.join(others.filter(c("exchange") == 0), on="connection", how="anti")
     sent = pl.concat([
         requests.select("client_host", since="request_start", until="request_start"),
@@ -72,6 +69,6 @@ def _of_capture(report: Report, name: str, known: Gateways, statuses: tuple[int,
         theirs.filter(c("protocol").is_in(_UNREADABLE)).select("client_host", since="start", until="end"),
     ]).drop_nulls()  # fmt: skip
     near = refused.join(hosts, on="server").join(sent, left_on="host", right_on="client_host")
-    near = near.filter((c("since") <= c("response_start")) & (c("until") >= c("request_start") - _SENT_WITHIN))
-    alone = refused.join(near, on=_KEY, how="anti")
+    near = near.filter((c("since") <= c("response_start")) & (c("until") >= c("request_start") - SLACK))
+    alone = refused.join(near, on=KEY, how="anti")
     return dict(alone["response_status"].value_counts().iter_rows())

@@ -46,3 +46,20 @@ def test_a_server_that_calls_another_one_meanwhile_does_not_stand_still(asked: f
 def test_requests_that_waited_mostly_before_the_pause_are_slow_by_themselves(answered: float, speaks: bool) -> None:
     other = _call(answered - 0.02, answered).replace("10.0.0.2:51003, server 10.0.0.3:80", "10.0.0.1:41003, server 10.0.0.2:80")
     assert any(one.rule == "server-pause" for one in findings(PAUSED + other)) is speaks
+
+
+def test_a_pause_begins_with_the_last_response_however_long_others_have_waited() -> None:
+    """Two requests, sent at once, are never answered. The server last answered after 0.73 s, long before the late requests."""
+    lost = "".join(
+        f"""
+  connection {n}, start 0.000, client 10.0.0.9:4100{n}, server 10.0.0.2:80
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.0{n}0  >  P.   "GET /lost HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  0.0{n}1  <  .
+"""
+        for n in (6, 7)
+    )
+    [found] = [one for one in findings(PAUSED + lost) if one.rule == "server-pause"]
+    assert "sent nothing for 2.29 s although 4 requests waited" in found.message

@@ -100,7 +100,8 @@ def is_tls(data: bytes, at: i64) -> bool:
 def proxy_header_size(data: bytes) -> i64:
     """Return the size of the PROXY protocol header with which a stream begins; 0 if there is none."""
     if data[:6] == b"PROXY ":
-        return i64(data.find(b"\r\n", 0, 107)) + 2 if b"\r\n" in data[:107] else i64(0)
+        end = i64(data.find(b"\r\n", 0, 107))
+        return end + 2 if end >= 0 else 0
     if data[:12] == PROXY_2 and len(data) >= 16:
         return 16 + u16(data, 14)
     return 0

@@ -93,7 +93,7 @@ class HandshakeRows:
         self.write_texts(out, tls, sent, answered)
         write_i64_le(out, i64(tls.is_tunneled))
         self.write_progress(out, tls, sent, answered, since(server.acknowledged, base))
-        write_i64_le(out, i64(tls.is_lost or follows_unseen_close(ending, client, server)))
+        write_i64_le(out, i64(tls.cannot_follow or tls.is_unclear or follows_unseen_close(ending, client, server)))
         write_i64_le(out, since(server.bytes, answer_base))
         write_i64_le(out, i64(NEVER) if handshake is None else handshake.first_answer_time)
         write_i64_le(out, i64(client.acknowledged != NEVER))

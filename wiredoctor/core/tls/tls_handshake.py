@@ -139,11 +139,6 @@ class TlsHandshake:
         self.reply_frame: i64 = NEVER
         self.reply_time: i64 = NEVER
 
-    @property
-    def is_lost(self) -> bool:
-        """True if nothing is known of the end of the handshake."""
-        return self.cannot_follow or self.is_unclear
-
     def result(self) -> TlsFacts:
         """Return the facts of both hellos, and whether the session was resumed."""
         client, server = self.hello_of(CLIENT_HELLO), self.hello_of(SERVER_HELLO)

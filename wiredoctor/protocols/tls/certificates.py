@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,25 +30,9 @@ class Chain(NamedTuple):
     is_self_signed: bool
 
 
-MAX_KEPT = 1000
-"""The maximum number of distinct certificate messages whose content is kept, so that each is parsed only once."""
-
-_known: dict[bytes, Chain | None] = {}
-
-
+@lru_cache(maxsize=256)
 def read_chain(message: bytes) -> Chain | None:
     """Parse the body of a Certificate message of TLS 1.2. Return None if it has no certificate, or one that cannot be read."""
-    from hashlib import sha256  # imported only when needed, because it loads OpenSSL
-
-    key = sha256(message).digest()
-    if key not in _known:
-        if len(_known) >= MAX_KEPT:
-            _known.clear()
-        _known[key] = _parse(message)
-    return _known[key]
-
-
-def _parse(message: bytes) -> Chain | None:
     parts = _split(message)
     if not parts:
         return None
@@ -103,7 +88,7 @@ def _names(leaf: Certificate) -> tuple[str, ...]:
 
 
 def covers(names: tuple[str, ...], host: str) -> bool:
-    """Return whether one of a certificate's names covers a host name (RFC 6125 section 6.4: `*` is one whole left-most label)."""
+    """Return whether one of a certificate's names covers a host name (RFC 9525 section 6.3: `*` is the whole left-most label)."""
     wanted = host.lower().rstrip(".")
     parent = wanted.partition(".")[2]
     return any(name.lower() == wanted or (name[:2] == "*." and parent and name[2:].lower() == parent) for name in names)
